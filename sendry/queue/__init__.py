@@ -1,0 +1,1 @@
+"""The waiting line: sole writer of message, recipient, attempt, event, capture and dead-letter rows."""
