@@ -63,7 +63,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One claimed recipient with what delivery needs to know of its message. The lease is held until settled."""
+    """One claimed recipient with what delivery needs of its message. The lease is held until settled."""
 
     recipient_id: int
     message_id: int
@@ -112,8 +112,8 @@ class Tried:
 class Result:
     """How one claimed recipient's turn ended; `Queue.settle` writes it.
 
-    `outcome`: delivered, deferred, failed, or unknown (connection lost after the final dot: deferred and marked).
-    `next_attempt_at` is set exactly for deferred and unknown. `counts`: whether it uses up one of the attempts.
+    `outcome`: delivered, deferred, failed, or unknown (connection lost after the final dot: it is deferred and
+    marked). `next_attempt_at` is set exactly for deferred and unknown. `counts`: whether it uses up an attempt.
     """
 
     work: Work

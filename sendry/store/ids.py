@@ -1,7 +1,7 @@
 """Identifiers: 63-bit integers that grow with time, unique per node, shown as 13 characters of base 32.
 
-An id is the primary key itself, so new rows are appended to the end of every index, and a cursor over ids is a
-cursor over time. Layout: 41 bits of milliseconds since 2024, 10 bits of node, 12 bits of sequence.
+An id is the primary key itself, so new rows are appended to the end of every index, and a cursor over ids is
+a cursor over time. Layout: 41 bits of milliseconds since 2024, 10 bits of node, 12 bits of sequence.
 """
 
 from __future__ import annotations

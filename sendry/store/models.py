@@ -58,7 +58,7 @@ class Message(Table):
     updated_at = BigIntegerField()
 
     class Meta:
-        indexes = ((("domain", "id"), False), (("status", "id"), False), (("sender", "id"), False))
+        indexes = ((("domain", "id"), False), (("status", "id"), False))
 
 
 class Content(Table):
@@ -184,6 +184,7 @@ class Capture(Table):
     mailbox = TextField(default="")  # which inbox; "" is the default one
     recipients = TextField()  # JSON list of envelope addresses
     original_to = TextField(default="")  # JSON list, when the mode redirects
+    is_described = BooleanField(default=False)  # preview, code and counts are filled in when first listed
     preview = TextField(default="")
     code = TextField(default="")  # the first one-time code in it
     link_count = IntegerField(default=0)
