@@ -1,0 +1,1 @@
+"""Knowledge of mail: pure values and functions. No database, socket, clock, config."""
