@@ -1,0 +1,1 @@
+"""Who may come in: people, sign-ins, SMTP logins, API keys and the guard against guessing."""
