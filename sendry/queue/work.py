@@ -112,8 +112,9 @@ class Tried:
 class Result:
     """How one claimed recipient's turn ended; `Queue.settle` writes it.
 
-    `outcome`: delivered, deferred, failed, or unknown (connection lost after the final dot: it is deferred and
-    marked). `next_attempt_at` is set exactly for deferred and unknown. `counts`: whether it uses up an attempt.
+    `outcome`: delivered, deferred, failed, or unknown (connection lost after the final dot: it is deferred
+    and marked). `next_attempt_at` is set exactly for deferred and unknown. `counts`: whether it uses up one of
+    the attempts.
     """
 
     work: Work

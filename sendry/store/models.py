@@ -61,6 +61,9 @@ class Message(Table):
         indexes = ((("domain", "id"), False), (("status", "id"), False))
 
 
+Message.add_index(Message.index(Message.spool, where=SQL("spool <> ''"), name="message_spool"))
+
+
 class Content(Table):
     """The octets of a message, once: part 0 begins with the header block. Writer: queue."""
 

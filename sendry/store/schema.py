@@ -44,7 +44,4 @@ def migrate(database: Database, sqlite_path: Path | None) -> list[str]:
 
 def status(database: Database) -> list[tuple[str, bool]]:
     """Every known migration with whether it is applied."""
-    return [
-        (migration.name, migration.applied is not None)
-        for migration in Runner(database, str(FOLDER)).status()
-    ]
+    return [(migration.name, migration.applied is not None) for migration in Runner(database, str(FOLDER)).status()]

@@ -62,7 +62,7 @@ class Spool:
         return SpoolFile(self.folder)
 
     def chunks(self, name: str, offset: int) -> Iterator[bytes]:
-        """The octets of a file from `offset` on, in pieces of at most CHUNK; FileNotFoundError if it is gone."""
+        """The octets of a file from `offset` on, in pieces of CHUNK; FileNotFoundError if it is gone."""
         with (self.folder / name).open("rb") as file:
             file.seek(offset)
             while piece := file.read(CHUNK):

@@ -249,9 +249,7 @@ class Writer:
 
     @staticmethod
     def _answer(answers: list[tuple[_Job, Any, BaseException | None]]) -> None:
-        by_loop: dict[
-            asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]
-        ] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
         for job, result, error in answers:
             if job.loop is not None and job.awaited is not None:
                 by_loop.setdefault(job.loop, []).append((job.awaited, result, error))

@@ -1,0 +1,171 @@
+"""Handing out due recipients under a lease, taking back what is not done, and recovering after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sendry.queue import rows
+from sendry.queue.states import EventKind, Route, Status
+from sendry.queue.work import Work
+from sendry.store.database import Store
+from sendry.store.ids import IdSource
+from sendry.store.writer import Row, Transaction
+
+LEASE: Final = timedelta(minutes=20)  # longer than the longest attempt: connect, commands, 10 minutes for the dot
+SMALL: Final = 32 * 1024  # content up to this comes along with the claim
+PRIORITIES: Final = (0, 1)
+
+_DUE: Final = (
+    "SELECT r.id, r.message_id, r.address, r.destination, r.route, r.original, r.attempts,"
+    " r.is_possible_duplicate, r.notify, r.orcpt, r.is_delay_told, r.created_at, m.sender, m.domain,"
+    " m.header_from, m.origin, m.priority, m.size, m.smtputf8, m.eight_bit, m.ret, m.envid, m.recipient_count,"
+    " r.status, m.spool"
+    " FROM recipient r JOIN message m ON m.id = r.message_id"
+    " WHERE r.priority = ? AND r.next_attempt_at <= ? ORDER BY r.next_attempt_at LIMIT ?"
+)
+_TAKE: Final = (
+    "UPDATE recipient SET status = 'sending', next_attempt_at = NULL, lease_until = ?, lease_node = ?"
+    " WHERE id = ? AND next_attempt_at IS NOT NULL"
+)
+_GIVE_BACK: Final = (
+    "UPDATE recipient SET status = ?, next_attempt_at = ?, lease_until = NULL, lease_node = NULL"
+    " WHERE id = ? AND status = 'sending' AND lease_node = ?"
+)
+
+
+def due_change(node: int, now: datetime, limit: int) -> Callable[[Transaction], list[Row]]:
+    """The change that takes up to `limit` due recipients, transactional mail first."""
+    moment, lease = rows.to_ms(now), rows.to_ms(now + LEASE)
+
+    def change(tx: Transaction) -> list[Row]:
+        lock = "" if tx.dialect == "sqlite" else " FOR UPDATE OF r SKIP LOCKED"
+        found: list[Row] = []
+        for priority in PRIORITIES:
+            if len(found) < limit:
+                found += tx.execute(_DUE + lock, (priority, moment, limit - len(found)))
+        if not found:
+            return found
+        taken = tx.change_many(_TAKE, [(lease, node, row[0]) for row in found])
+        if taken != len(found):  # rows are locked here, so this cannot be a race
+            raise RuntimeError(f"claimed {taken} of {len(found)} recipients")
+        for status in (Status.PENDING, Status.DEFERRED):
+            number = sum(row[23] == status for row in found)
+            rows.moved(tx, status, Status.SENDING, number)
+        return found
+
+    return change
+
+
+def _contents(store: Store, claimed: Sequence[Row]) -> dict[int, bytes]:
+    wanted = list({row[1] for row in claimed if row[17] <= SMALL and not row[24]})
+    found: dict[int, bytes] = {}
+    for start in range(0, len(wanted), 500):
+        some = wanted[start : start + 500]
+        marks = ", ".join("?" * len(some))
+        sql = f"SELECT message_id, octets FROM content WHERE part = 0 AND message_id IN ({marks})"  # noqa: S608 - only question marks are put in
+        found.update((message_id, bytes(octets)) for message_id, octets in store.rows(sql, some))
+    return found
+
+
+def to_work(store: Store, claimed: Sequence[Row]) -> list[Work]:
+    """Claimed rows as values, small contents read along."""
+    contents = _contents(store, claimed)
+    return [
+        Work(
+            recipient_id=row[0],
+            message_id=row[1],
+            address=row[2],
+            destination=row[3],
+            route=Route(row[4]),
+            original=row[5],
+            attempts=row[6],
+            is_possible_duplicate=bool(row[7]),
+            notify=row[8],
+            orcpt=row[9],
+            is_delay_told=bool(row[10]),
+            created_at=rows.to_moment(row[11]),
+            sender=row[12],
+            domain=row[13],
+            header_from=row[14],
+            origin_kind=row[15],
+            priority=row[16],
+            size=row[17],
+            smtputf8=bool(row[18]),
+            eight_bit=bool(row[19]),
+            ret=row[20],
+            envid=row[21],
+            recipient_count=row[22],
+            small=contents.get(row[1]),
+        )
+        for row in claimed
+    ]
+
+
+def release_change(node: int, work: Sequence[Work], until: datetime) -> Callable[[Transaction], int]:
+    """The change that gives claimed recipients back untouched, due again at `until`."""
+    moment = rows.to_ms(until)
+
+    def change(tx: Transaction) -> int:
+        given = 0
+        for item in work:
+            status = rows.waiting_status(item.attempts)
+            if tx.change(_GIVE_BACK, (status, moment, item.recipient_id, node)):
+                rows.moved(tx, Status.SENDING, status)
+                given += 1
+        return given
+
+    return change
+
+
+def recover_change(
+    ids: IdSource, now: datetime, dead_nodes: Collection[int], in_flight: Collection[int]
+) -> Callable[[Transaction], int]:
+    """The change that returns recipients whose holder died: leases run out, or held by a node known dead.
+
+    Those in `in_flight` may have arrived: they get an attempt with outcome unknown and are marked.
+    """
+    moment = rows.to_ms(now)
+
+    def change(tx: Transaction) -> int:
+        found = tx.execute(
+            "SELECT id, message_id, attempts, lease_node FROM recipient"
+            " WHERE lease_until IS NOT NULL AND lease_until < ?",
+            (moment,),
+        )
+        for node in dead_nodes:
+            found += tx.execute(
+                "SELECT id, message_id, attempts, lease_node FROM recipient"
+                " WHERE lease_until IS NOT NULL AND lease_until >= ? AND lease_node = ?",
+                (moment, node),
+            )
+        for recipient_id, message_id, attempts, node in found:
+            is_unknown = recipient_id in in_flight
+            status = Status.DEFERRED if is_unknown else rows.waiting_status(attempts)
+            if not tx.change(_GIVE_BACK, (status, moment, recipient_id, node)):
+                continue
+            rows.moved(tx, Status.SENDING, status)
+            if is_unknown:
+                _note_unknown(tx, ids.next(), message_id, recipient_id, moment)
+        return len(found)
+
+    return change
+
+
+def _note_unknown(tx: Transaction, number: int, message_id: int, recipient_id: int, moment: int) -> None:
+    tx.change(
+        "UPDATE recipient SET attempts = attempts + 1, is_possible_duplicate = ?, last_code = 0,"
+        " last_enhanced = '', last_response = ?, updated_at = ? WHERE id = ?",
+        (True, "Sendry stopped before the reply to the message came", moment, recipient_id),
+    )
+    attempt: tuple[Any, ...] = (
+        number, message_id, recipient_id, moment, 0, "", "", "", "", "", 0, "",
+        "Sendry stopped before the reply to the message came", "unknown", "",
+    )  # fmt: skip
+    tx.add(rows.INSERT_ATTEMPT, [attempt])
+    tx.add(
+        rows.INSERT_EVENT,
+        [(number, message_id, recipient_id, EventKind.DEFERRED.value, moment, '{"outcome":"unknown"}')],
+    )
+    tx.change(rows.DERIVE_STATUS, (moment, message_id))
