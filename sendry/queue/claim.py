@@ -64,7 +64,7 @@ def _contents(store: Store, claimed: Sequence[Row]) -> dict[int, bytes]:
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         marks = ", ".join("?" * len(some))
-        sql = f"SELECT message_id, octets FROM content WHERE part = 0 AND message_id IN ({marks})"  # noqa: S608 - only question marks are put in
+        sql = f"SELECT message_id, octets FROM content WHERE part = 0 AND message_id IN ({marks})"
         found.update((message_id, bytes(octets)) for message_id, octets in store.rows(sql, some))
     return found
 

@@ -101,7 +101,7 @@ def erase(tx: Transaction, message_ids: Sequence[int], remove_file: Callable[[st
             tx.count("capture.unread", 0 if is_read else -1)
         tx.count("dead.total", -tx.change("DELETE FROM dead_letter WHERE message_id = ?", (message_id,)))
         for table in ("capture", "message_tag", "event", "attempt", "recipient", "content"):
-            tx.change(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))  # noqa: S608 - names from the line above
+            tx.change(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
         tx.change("DELETE FROM message WHERE id = ?", (message_id,))
         if found[0][0]:
             name: str = found[0][0]

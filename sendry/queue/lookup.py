@@ -10,191 +10,22 @@ from typing import Any, Final
 
 from sendry.queue import rows
 from sendry.queue.states import EventKind, Status, of_message
+from sendry.queue.views import (
+    AttemptRow,
+    Counts,
+    DeadStats,
+    DestinationRow,
+    EventRow,
+    MessageFilter,
+    MessageRow,
+    MessageView,
+    Page,
+    RecipientRow,
+)
 from sendry.store.database import Store
 from sendry.store.ids import floor_of, from_text, to_text
 
 EXACT_UP_TO: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Recipient deliveries by status, and what else is counted in rows."""
-
-    pending: int = 0
-    sending: int = 0
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    suppressed: int = 0
-    captured: int = 0
-    unread: int = 0
-    dead: int = 0
-
-    @property
-    def total(self) -> int:
-        """All recipient deliveries that are still known."""
-        return (
-            self.pending
-            + self.sending
-            + self.delivered
-            + self.deferred
-            + self.failed
-            + self.cancelled
-            + self.suppressed
-        )
-
-    @property
-    def waiting(self) -> int:
-        """Those that are not finished."""
-        return self.pending + self.sending + self.deferred
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRow:
-    """One message as lists show it."""
-
-    id: str
-    number: int
-    status: Status
-    sender: str
-    header_from: str
-    subject: str
-    header_id: str
-    domain: str
-    mode: str
-    origin: str
-    origin_name: str
-    client_ip: str
-    size: int
-    recipient_count: int
-    priority: int
-    tags: tuple[str, ...]
-    metadata: dict[str, str]
-    created_at: datetime
-    updated_at: datetime
-    first_recipient: str = ""
-    attempts: int = 0
-    last_code: int = 0
-    last_response: str = ""
-    next_attempt_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientRow:
-    """One recipient delivery."""
-
-    number: int
-    address: str
-    original: str
-    destination: str
-    route: str
-    status: Status
-    attempts: int
-    next_attempt_at: datetime | None
-    is_possible_duplicate: bool
-    last_code: int
-    last_enhanced: str
-    last_response: str
-    bounce_class: str
-    notify: str
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """One try at one host."""
-
-    number: int
-    recipient_number: int
-    started_at: datetime
-    duration_ms: int
-    host: str
-    ip: str
-    source_ip: str
-    tls: str
-    tls_verified: str
-    code: int
-    enhanced: str
-    response: str
-    outcome: str
-    bounce_class: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One line of the history. `attempt` is there when the event came of one."""
-
-    id: str
-    number: int
-    recipient_number: int | None
-    kind: EventKind
-    at: datetime
-    detail: dict[str, Any]
-    attempt: AttemptRow | None
-
-
-@dataclass(frozen=True, slots=True)
-class MessageView:
-    """One message with everything known about it."""
-
-    message: MessageRow
-    recipients: tuple[RecipientRow, ...]
-    attempts: tuple[AttemptRow, ...]
-    events: tuple[EventRow, ...]
-    is_dead: bool
-    is_captured: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MessageFilter:
-    """What a list of messages is narrowed to. Empty fields narrow nothing.
-
-    `text` looks into subject, sender and recipients; an address with a dot and an @ is looked up exactly.
-    `is_dead` keeps dead letters only.
-    """
-
-    status: Status | None = None
-    address: str = ""
-    subject: str = ""
-    text: str = ""
-    tag: str = ""
-    domain: str = ""
-    origin: str = ""
-    header_id: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    is_dead: bool = False
-    is_waiting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a list, newest first. `total` is None when there are more than 10,000. Cursors are message ids."""
-
-    items: tuple[MessageRow, ...]
-    next_cursor: str
-    total: int | None
-    previous_cursor: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadStats:
-    """The dead-letter queue in three figures."""
-
-    count: int
-    oldest_at: datetime | None
-    newest_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationRow:
-    """What waits for one destination."""
-
-    destination: str
-    waiting: int
-    next_attempt_at: datetime
-    oldest_at: datetime
 
 
 @dataclass
@@ -218,7 +49,7 @@ _ESCAPE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
 def _contains(text: str) -> str:
-    return f"%{text.lower().translate(_ESCAPE)}%"
+    return f"%{text.casefold().translate(_ESCAPE)}%"
 
 
 class Lookup:
@@ -226,10 +57,12 @@ class Lookup:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # SQLite folds ASCII only; the store gives it a function that folds Cyrillic too.
+        self._fold = "fold" if store.dialect == "sqlite" else "LOWER"
 
     def counts(self) -> Counts:
         """The sums as kept by every change; costs the same however long the history is."""
-        values = dict(self._store.rows("SELECT name, value FROM counter"))
+        values: dict[str, int] = dict(self._store.rows("SELECT name, value FROM counter"))
         by_status = {status.value: max(0, values.get(f"queue.{status}", 0)) for status in Status}
         return Counts(
             **by_status,
@@ -260,7 +93,7 @@ class Lookup:
         if domain:
             where.add("domain = ?", domain)
         found = self._store.rows(
-            f"SELECT hour, kind, SUM(value) FROM tally WHERE {where.sql()} GROUP BY hour, kind ORDER BY hour",  # noqa: S608 - fixed parts
+            f"SELECT hour, kind, SUM(value) FROM tally WHERE {where.sql()} GROUP BY hour, kind ORDER BY hour",
             where.params,
         )
         return [(rows.to_moment(hour), kind, int(value)) for hour, kind, value in found]
@@ -283,7 +116,7 @@ class Lookup:
             where.add("m.id > ?" if newer else "m.id < ?", edge)
         order = "ASC" if newer and edge is not None else "DESC"
         found = self._store.rows(
-            f"SELECT {_COLUMNS} FROM message m WHERE {where.sql()} ORDER BY m.id {order} LIMIT ?",  # noqa: S608 - fixed parts
+            f"SELECT {_COLUMNS} FROM message m WHERE {where.sql()} ORDER BY m.id {order} LIMIT ?",
             [*where.params, limit + 1],
         )
         has_more = len(found) > limit
@@ -305,7 +138,7 @@ class Lookup:
             # Without a filter the newest ids tell soon enough whether there are few.
             sql = "SELECT COUNT(*) FROM (SELECT 1 FROM message LIMIT ?) few"
         else:
-            sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM message m WHERE {where.sql()} LIMIT ?) few"  # noqa: S608 - fixed parts
+            sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM message m WHERE {where.sql()} LIMIT ?) few"
         found = self._store.rows(sql, [*where.params, EXACT_UP_TO + 1])[0][0]
         return None if found > EXACT_UP_TO else int(found)
 
@@ -335,7 +168,7 @@ class Lookup:
         if wanted.until:
             where.add("m.id < ?", floor_of(rows.to_ms(wanted.until)))
         if wanted.subject:
-            where.add("LOWER(m.subject) LIKE ? ESCAPE '\\'", _contains(wanted.subject))
+            where.add(f"{self._fold}(m.subject) LIKE ? ESCAPE '\\'", _contains(wanted.subject))
         if wanted.address:
             self._narrow_address(where, wanted.address)
         if wanted.text:
@@ -346,13 +179,13 @@ class Lookup:
     def _narrow_address(where: _Where, address: str) -> None:
         where.add("(m.sender = ? OR m.id IN (SELECT message_id FROM recipient WHERE address = ?))", address, address)
 
-    @staticmethod
-    def _narrow_text(where: _Where, text: str) -> None:
-        like = _contains(text)
+    def _narrow_text(self, where: _Where, text: str) -> None:
+        like, fold = _contains(text), self._fold
         where.add(
-            "(LOWER(m.subject) LIKE ? ESCAPE '\\' OR LOWER(m.sender) LIKE ? ESCAPE '\\'"
-            " OR LOWER(m.header_from) LIKE ? ESCAPE '\\' OR m.header_id = ?"
-            " OR EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id AND LOWER(r.address) LIKE ? ESCAPE '\\'))",
+            f"({fold}(m.subject) LIKE ? ESCAPE '\\' OR {fold}(m.sender) LIKE ? ESCAPE '\\'"
+            f" OR {fold}(m.header_from) LIKE ? ESCAPE '\\' OR m.header_id = ?"
+            " OR EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id"
+            f" AND {fold}(r.address) LIKE ? ESCAPE '\\'))",
             like, like, like, text.strip("<>"), like,
         )  # fmt: skip
 
@@ -364,7 +197,7 @@ class Lookup:
         of: dict[int, list[tuple[Any, ...]]] = {}
         for row in self._store.rows(
             "SELECT message_id, address, status, attempts, last_code, last_response, next_attempt_at"
-            f" FROM recipient WHERE message_id IN ({marks}) ORDER BY id",  # noqa: S608 - only question marks are put in
+            f" FROM recipient WHERE message_id IN ({marks}) ORDER BY id",
             [row[0] for row in found],
         ):
             of.setdefault(row[0], []).append(row)
@@ -375,7 +208,7 @@ class Lookup:
         number = from_text(message_id)
         if number is None:
             return None
-        found = self._store.rows(f"SELECT {_COLUMNS} FROM message m WHERE m.id = ?", (number,))  # noqa: S608 - fixed columns
+        found = self._store.rows(f"SELECT {_COLUMNS} FROM message m WHERE m.id = ?", (number,))
         if not found:
             return None
         message = self._with_recipients(found)[0]

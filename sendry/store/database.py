@@ -66,14 +66,19 @@ class Store:
 
 def _connect_sqlite(path: Path) -> SqliteDatabase:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteDatabase(
+    database = SqliteDatabase(
         str(path),
         pragmas=_SQLITE_PRAGMAS,
         timeout=_BUSY_SECONDS,
         lock_type="IMMEDIATE",
         autoconnect=False,
-        check_same_thread=True,
     )
+    database.register_function(_fold, "fold", 1)
+    return database
+
+
+def _fold(text: str | None) -> str | None:
+    return text.casefold() if text else text
 
 
 def _connect_postgres(url: str) -> PostgresqlDatabase:
