@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from sendry.metrics import Metrics, page_app
 from sendry.store.database import Store, open_store
-from sendry.store.writer import StoreUnavailable
+from sendry.store.writer import StoreUnavailable, Transaction
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAMES = {
@@ -85,8 +85,12 @@ class TestThePage:
             "queue.pending": 4, "queue.deferred": 2, "queue.sending": 1, "total.delivered": 9, "total.failed": 3,
             "total.deferred": 5, "total.bounced": 2,
         }  # fmt: skip
-        for name, number in counters.items():
-            store.writer.call(lambda tx, name=name, number=number: tx.count(name, number)).result()
+
+        def count(tx: Transaction) -> None:
+            for name, number in counters.items():
+                tx.count(name, number)
+
+        store.writer.call(count).result()
         found = samples(made(store))
         none: frozenset[str] = frozenset()
         assert found["sendry_queue_size", none] == 6
