@@ -15,6 +15,7 @@ from sendry.queue.inflight import InFlight
 from sendry.queue.work import NewMessage, Result, Work
 from sendry.store.database import Store
 from sendry.store.ids import IdSource, to_text
+from sendry.store.writer import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -67,21 +68,23 @@ class Queue:
 
     def enqueue(self, messages: Sequence[NewMessage]) -> Future[list[str]]:
         """Write messages in one transaction; the future gives their public ids once they are on disk."""
-        return self.store.writer.call(self._enqueued(messages), is_guarded=False)
-
-    def enqueue_soon(self, message: NewMessage) -> asyncio.Future[list[str]]:
-        """The same for one message and a coroutine of the running loop."""
-        return self.store.writer.call_soon(self._enqueued((message,)))
-
-    def _enqueued(self, messages: Sequence[NewMessage]) -> Callable[[object], list[str]]:
         change = enqueue.change_for(messages, self.ids, self.store.spool, self.wake)
-        names = [to_text(message.id) for message in messages]
+        return self.store.writer.call(
+            lambda tx: change(tx) or [to_text(message.id) for message in messages], is_guarded=False
+        )
 
-        def change_and_name(tx: object) -> list[str]:
-            change(tx)  # type: ignore[arg-type]  # the writer hands in its Transaction
-            return names
+    def enqueue_one(self, message: NewMessage) -> Future[str]:
+        """The same for one message."""
+        return self.store.writer.call(self._enqueued(message), is_guarded=False)
 
-        return change_and_name
+    def enqueue_one_soon(self, message: NewMessage) -> asyncio.Future[str]:
+        """The same for one message and a coroutine of the running loop."""
+        return self.store.writer.call_soon(self._enqueued(message))
+
+    def _enqueued(self, message: NewMessage) -> Callable[[Transaction], str]:
+        change = enqueue.change_for((message,), self.ids, self.store.spool, self.wake)
+        name = to_text(message.id)
+        return lambda tx: change(tx) or name
 
     # The line itself
 
