@@ -35,6 +35,7 @@ __all__ = [
     "find_all",
     "format_date",
     "from_address",
+    "is_well_formed",
     "join",
     "mend",
     "prepend",
@@ -153,6 +154,12 @@ def scan(head: bytes) -> HeadFacts:
     )
 
 
+def is_well_formed(head: bytes) -> bool:
+    """Is every line of the head a field or the continuation of one?"""
+    good = _WELL_FORMED.match(head)
+    return good is not None and good.end() == len(_fields_of(head))
+
+
 def fields(head: bytes) -> list[tuple[bytes, bytes]]:
     """(name, raw value) of each field in order; the value keeps its folds and its leading blank, not its last
     CRLF.
@@ -240,9 +247,7 @@ def received_field(
     """
     literal = f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
     greeting = _NOT_HOST.sub("", helo)[:255] or "unknown"
-    written_for = (
-        f"\r\n\tfor <{recipient}>" if recipient and recipient.isascii() and recipient.isprintable() else ""
-    )
+    written_for = f"\r\n\tfor <{recipient}>" if recipient and recipient.isascii() and recipient.isprintable() else ""
     text = (
         f"Received: from {greeting} ({literal})\r\n\tby {by} with {protocol} id {message_id}{written_for};"
         f"\r\n\t{format_date(date)}\r\n"
@@ -306,8 +311,7 @@ def _is_all_fields(head: bytes, found: list[tuple[bytes, bytes]]) -> bool:
     octets = sum(map(len, chain.from_iterable(found))) + 3 * len(found)
     if len(head) - octets == (2 if head.endswith(b"\r\n\r\n") or head == b"\r\n" else 0):
         return True
-    good = _WELL_FORMED.match(head)
-    return good is not None and good.end() == len(_fields_of(head))
+    return is_well_formed(head)
 
 
 @lru_cache(maxsize=512)
