@@ -1,0 +1,316 @@
+"""The composition root: builds the rooms from the configuration, starts and stops them in order.
+
+Start: store, what a dead process left, listeners, delivery, HTTP, periodic work. Stop: nothing new comes in, what
+is in flight is finished within the time allowed, the rest goes back to the line, the store is closed last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sendry import __version__, logs
+from sendry.access.guard import Guard
+from sendry.config.tree import Config
+from sendry.config.values import HostPort
+from sendry.domains.registry import Directory
+from sendry.intake.accept import Intake
+from sendry.jobs import Job, Schedule, of_line
+from sendry.metrics import Metrics
+from sendry.queue.inflight import InFlight
+from sendry.queue.line import Queue
+from sendry.queue.lookup import Lookup
+from sendry.store import nodes
+from sendry.store.database import Store, open_store
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from sendry.delivery.workers import DeliveryLoop
+    from sendry.http import HttpServer
+    from sendry.listener.server import SmtpServers
+    from sendry.rooms import Rooms
+
+log = logging.getLogger(__name__)
+
+
+class Role(StrEnum):
+    """What a process does; several may share one database."""
+
+    WEB = "web"
+    SMTP = "smtp"
+    WORKER = "worker"
+
+
+EVERYTHING: Final = (Role.WEB, Role.SMTP, Role.WORKER)
+
+
+class StartError(Exception):
+    """Sendry cannot start; the text says which setting is at fault and why."""
+
+
+class Service:
+    """One process of an installation."""
+
+    def __init__(self, config: Config, roles: Sequence[Role] = EVERYTHING) -> None:
+        self.roles = tuple(roles)
+        self.started_at = datetime.now(UTC)
+        self.store = _open(config)
+        try:
+            self.config, self.new_api_key = _with_api_key(config, self.store)
+            self.secret = _web_secret(self.config, self.store)
+            self.node = nodes.join(self.store, ",".join(self.roles), self.started_at)
+            self._in_flight = InFlight(config.data_dir / f"in-flight-{self.node.number}")
+            self.queue = Queue(
+                self.store, self.node.ids, self.node.number, self._in_flight,
+                keeps_dead_letters=config.dlq.enabled,
+            )  # fmt: skip
+            self.queue.recover(self.started_at, self.node.dead)
+            self._in_flight.forget_left_over()
+        except BaseException:
+            self.store.close()
+            raise
+        self.directory = Directory(self.config)
+        self.intake = Intake(self.config, self.directory, self.queue)
+        self.guard = Guard(self.config, self.store)
+        self.metrics = Metrics(self.started_at)
+        self.metrics.keep_in(self.store)
+        self.smtp: SmtpServers | None = None
+        self.delivery: DeliveryLoop | None = None
+        self.http: HttpServer | None = None
+        self.metrics_http: HttpServer | None = None
+        self.schedule: Schedule | None = None
+        self.smtp_addresses: dict[str, HostPort] = {}
+        self._rooms: Rooms | None = None
+
+    @property
+    def rooms(self) -> Rooms:
+        """The doors for whatever answers HTTP."""
+        if self._rooms is None:
+            from sendry.access.sessions import Sessions
+            from sendry.access.users import Users
+            from sendry.rooms import Rooms
+            from sendry.sandbox.inbox import Inbox
+
+            self._rooms = Rooms(
+                config=self.config,
+                store=self.store,
+                queue=self.queue,
+                lookup=Lookup(self.store),
+                inbox=Inbox(self.store, self.queue),
+                intake=self.intake,
+                users=Users(self.store, self.secret),
+                sessions=Sessions(self.store, self.config.web.session_ttl),
+                guard=self.guard,
+                directory=self.directory,
+                metrics=self.metrics,
+                started_at=self.started_at,
+            )
+        return self._rooms
+
+    def app(self) -> Flask:
+        """The WSGI application over these rooms."""
+        from sendry.web import create_app
+
+        return create_app(self.rooms, self.secret)
+
+    def start(self) -> None:
+        """Start what the roles ask for. Raises StartError; what had started is stopped again."""
+        try:
+            if Role.SMTP in self.roles:
+                self._start_smtp()
+            if Role.WORKER in self.roles:
+                self._start_delivery()
+            if Role.WEB in self.roles:
+                self._start_http()
+            self._start_metrics()
+            self._start_jobs()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_smtp(self) -> None:
+        from sendry.listener.server import ListenerError, SmtpServers
+
+        self.smtp = SmtpServers(self.config, self.intake, self.guard, self.store.spool)
+        try:
+            self.smtp_addresses = self.smtp.start()
+        except ListenerError as error:
+            raise StartError(str(error)) from error
+
+    def _start_delivery(self) -> None:
+        from sendry.delivery.workers import DeliveryLoop
+
+        self.delivery = DeliveryLoop(self.config, self.queue, self.directory, self.intake)
+        self.delivery.start()
+
+    def _start_http(self) -> None:
+        from sendry.http import HttpServer, ListenError
+
+        if self.config.api.listen_addr is None:
+            return
+        try:
+            self.http = HttpServer(self.app(), "api.listen_addr", self.config.api.listen_addr, self.config)
+        except ListenError as error:
+            raise StartError(str(error)) from error
+        self.http.start()
+
+    def _start_metrics(self) -> None:
+        settings = self.config.metrics
+        if not settings.enabled or settings.listen_addr is None:
+            return
+        from sendry.http import HttpServer, ListenError
+        from sendry.metrics import page_app
+
+        app = page_app(self.metrics, settings.path, settings.allowed_ips)
+        try:
+            self.metrics_http = HttpServer(app, "metrics.listen_addr", settings.listen_addr, self.config, threads=2)
+        except ListenError as error:
+            raise StartError(str(error)) from error
+        self.metrics_http.start()
+
+    def _start_jobs(self) -> None:
+        jobs = of_line(self.config, self.store, self.queue)
+        jobs.append(Job("metrics", self.config.metrics.flush_interval, self.metrics.flush))
+        self.schedule = Schedule(jobs)
+        self.schedule.start()
+
+    def stop(self) -> None:
+        """Stop in order, within `server.shutdown_timeout`. Nothing accepted is lost."""
+        until = time.monotonic() + self.config.server.shutdown_timeout.total_seconds()
+        if self.schedule is not None:
+            self.schedule.stop()
+        if self.smtp is not None:
+            self.smtp.stop(max(0.1, until - time.monotonic()))
+        for server in (self.http, self.metrics_http):
+            if server is not None:
+                server.stop()
+        if self.delivery is not None:
+            self.delivery.stop(max(0.1, until - time.monotonic()))
+        try:
+            self.metrics.flush(datetime.now(UTC))
+            nodes.leave(self.store, self.node.number)
+        finally:
+            self.store.close()
+            self._in_flight.close()
+
+    def first_admin_link(self) -> str:
+        """The link that makes the first admin, or "" when there is one or nobody needs to sign in."""
+        if not self.config.needs_sign_in or self.http is None:
+            return ""
+        token = self.rooms.users.first_admin_token()
+        return f"{self.base_url}/first-admin/{token}" if token else ""
+
+    @property
+    def base_url(self) -> str:
+        """Where the panel is, as a person on this machine would type it."""
+        if self.config.api.public_url:
+            return self.config.api.public_url
+        assert self.http is not None
+        address = self.http.address
+        host = self.config.server.hostname if address.host in ("", "*", "0.0.0.0", "::") else address.host  # noqa: S104 - compared, not bound
+        return f"http://{HostPort(host, address.port)}"
+
+
+def _open(config: Config) -> Store:
+    location: Path | str = config.storage.url or config.storage.path
+    key = "storage.url" if config.storage.url else "storage.path"
+    try:
+        return open_store(location, config.data_dir / "spool")
+    except Exception as error:
+        shown = "(set)" if config.storage.url else repr(str(config.storage.path))
+        raise StartError(f"{key} = {shown}: the database cannot be opened: {error}") from error
+
+
+def _with_api_key(config: Config, store: Store) -> tuple[Config, str]:
+    """In the sandbox profile opened to others a key is made once, kept, and shown when it is new."""
+    if not config.is_open or config.api.api_key or config.api.allow_anonymous:
+        return config, ""
+    made = f"sk_{secrets.token_urlsafe(32)}"
+    kept = nodes.remembered(store, "api.api_key", made)
+    api = dataclasses.replace(config.api, api_key=kept)
+    return dataclasses.replace(config, api=api), kept if kept == made else ""
+
+
+def _web_secret(config: Config, store: Store) -> str:
+    if config.web.secret_key:
+        return config.web.secret_key
+    if config.storage.url:
+        # Platforms give every process a fresh disk; what all of them must share is in the database.
+        return nodes.remembered(store, "web.secret_key", secrets.token_urlsafe(32))
+    path = config.data_dir / "web-secret"
+    try:
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+def describe(service: Service) -> str:
+    """The short block that says what listens where, and what to do first."""
+    config = service.config
+    lines = [f"Sendry {__version__}"]
+    if config.is_sandbox_profile:
+        lines.append("  sandbox      every mail is captured, nothing leaves this machine")
+    for key, place in service.smtp_addresses.items():
+        name = {"smtp.listen_addr": "SMTP", "smtp.submission_addr": "submission", "smtp.smtps_addr": "SMTPS"}[key]
+        lines.append(f"  {name:<12} {place}")
+    if service.http is not None:
+        lines.append(f"  panel, API   {service.base_url}")
+    if service.metrics_http is not None:
+        lines.append(f"  metrics      http://{service.metrics_http.address}{config.metrics.path}")
+    if Role.WORKER in service.roles and not config.is_sandbox_profile:
+        lines.append(f"  delivery     {'by ' + str(config.delivery.relay) if config.delivery.relay else 'to the MX'}")
+    if service.new_api_key:
+        lines.append(f"  API key      {service.new_api_key}   (shown this once)")
+    if link := service.first_admin_link():
+        lines.append(f"  first admin  {link}")
+    return "\n".join(lines)
+
+
+def serve(config: Config, roles: Sequence[Role] = EVERYTHING) -> int:
+    """Run until a signal comes; gives the exit code. A second signal ends the process at once."""
+    logs.configure(config.logging.level, config.logging.format)
+    try:
+        service = Service(config, roles)
+        service.start()
+    except StartError as error:
+        print(f"sendry: {error}", file=sys.stderr)  # noqa: T201 - told to the person who started it
+        return 1
+    print(describe(service), file=sys.stderr, flush=True)  # noqa: T201 - told to the person who started it
+    ended = threading.Event()
+
+    def end(number: int, _frame: Any) -> None:
+        if ended.is_set():
+            os._exit(128 + number)  # nothing accepted is lost: what is not settled stands under a lease
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    ended.wait()
+    log.info("stopping")
+    service.stop()
+    log.info("stopped")
+    return 0
+
+
+def wsgi_app() -> Flask:
+    """Panel and API for another WSGI server: `app:app`. That process delivers nothing and takes no SMTP."""
+    from sendry.config import find_config_path, load
+
+    config = load(find_config_path(None, os.environ), os.environ)
+    logs.configure(config.logging.level, config.logging.format)
+    return Service(config, (Role.WEB,)).app()
