@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,19 +88,18 @@ def quoted(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def did_you_mean(word: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]] | None = None) -> str:
+def did_you_mean(word: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
     """The end of a sentence about an unknown word: the nearest known ones, or all there are.
 
-    `elsewhere` maps names of keys to the dotted keys that end in them, for a key put into the wrong table.
+    `elsewhere` are dotted keys that end in this word, for a key put into the wrong table.
     """
     import difflib
 
     near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
-    moved = (elsewhere or {}).get(word.lower(), ())
-    if moved:
-        return f"did you mean {' or '.join(moved)}?"
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
     return f"known here: {', '.join(known)}"
 
 

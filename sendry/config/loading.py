@@ -13,7 +13,8 @@ from typing import Any
 
 from sendry.config.environment import CONFIG_VARIABLE, lay_environment
 from sendry.config.faults import ConfigError, Fault, Origin, OriginKind
-from sendry.config.keys import Named, Table, Tables, keys_of
+from sendry.config.keys import Table
+from sendry.config.listing import known_keys
 from sendry.config.not_yet import is_not_yet_available
 from sendry.config.profile import lay_profile
 from sendry.config.reader import Reader
@@ -59,7 +60,7 @@ def loads(text: str, environ: Mapping[str, str] = _NO_VARIABLES, path: Path | No
         raise ConfigError([Fault("", "brackets are nested too deep", origin)]) from None
     faults = lay_environment(environ, sources, _ROOT)
     lay_profile(sources)
-    reader = Reader(sources, _KEYS_BY_LAST_NAME)
+    reader = Reader(sources, _keys_called)
     attributes = reader.read(Config)
     origins = {setting.key: setting.origin for setting in reader.settings.values()}
     config = Config(**attributes, file=path, origins=MappingProxyType(origins))
@@ -100,22 +101,7 @@ def _document(text: str, name: str) -> dict[str, Any]:
         raise ConfigError([Fault("", str(error), Origin(OriginKind.FILE, name))]) from None
 
 
-def _keys_by_last_name() -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-
-    def walk(cls: type[Any], prefix: str) -> None:
-        for key in keys_of(cls).values():
-            name, shape = prefix + key.name, key.shape
-            while isinstance(shape, Named):
-                name, shape = f"{name}.NAME", shape.inner
-            if isinstance(shape, Table):
-                walk(shape.cls, f"{name}.")
-            elif not isinstance(shape, Tables):
-                found.setdefault(key.name, []).append(name)
-
-    walk(Config, "")
+def _keys_called(last_name: str) -> list[str]:
+    found = [key.name for key in known_keys() if key.name.rpartition(".")[2] == last_name]
     # A name that stands in many tables (enabled, key_file) would be no help.
-    return MappingProxyType({name: tuple(keys) for name, keys in found.items() if len(keys) <= 2})
-
-
-_KEYS_BY_LAST_NAME = _keys_by_last_name()
+    return found if len(found) <= 2 else []

@@ -16,7 +16,6 @@ _PROFILE: dict[Path, object] = {
     ("smtp", "submission_addr"): "",
     ("smtp", "smtps_addr"): "",
     ("smtp", "bare_newline"): "normalize",
-    ("smtp", "tls", "acme", "cache_dir"): "data/certs",
     ("api", "listen_addr"): "127.0.0.1:8080",
     ("metrics", "listen_addr"): "127.0.0.1:9090",
     ("storage", "path"): "data/queue.db",

@@ -5,7 +5,7 @@ Reads the files that `<key>_file` names, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -61,13 +61,13 @@ class Reader:
     """Reads one tree. After read(): `faults`, `faulty` (dotted keys that have faults), `settings` by dotted key, and
     `places`, where each key and table stands."""
 
-    def __init__(self, sources: Sources, keys_elsewhere: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, sources: Sources, keys_called: Callable[[str], Sequence[str]]) -> None:
         self.faults: list[Fault] = []
         self.faulty: set[str] = set()
         self.settings: dict[str, Setting] = {}
         self.places: dict[str, Origin] = {}
         self._sources = sources
-        self._elsewhere = keys_elsewhere
+        self._keys_called = keys_called
 
     def read(self, cls: type[Any]) -> dict[str, Any]:
         """The attributes of the root table that could be read."""
@@ -115,7 +115,7 @@ class Reader:
             if key is None:
                 key = keys.get(name.removesuffix(FILE_SUFFIX))
                 if key is None or not key.is_secret or not name.endswith(FILE_SUFFIX):
-                    self._unknown(at, name, value, tuple(keys))
+                    self.fault(at, f"unknown key; {did_you_mean(name, tuple(keys), self._keys_called(name))}")
                     continue
                 if key.name in raw:
                     self.fault(at, f"both {key.name} and {name} are given; remove one of the two")
@@ -185,10 +185,6 @@ class Reader:
             self.fault(at, f'a name with dots needs quotes; did you mean [{dotted(at.shown[:-1])}."{meant}"]?')
             return None
         return normal
-
-    def _unknown(self, place: Place, name: str, value: object, known: tuple[str, ...]) -> None:
-        elsewhere = {} if isinstance(value, dict) else self._elsewhere
-        self.fault(place, f"unknown key; {did_you_mean(name, known, elsewhere)}")
 
     def _file_contents(self, place: Place, raw: object, key: Key) -> Any:
         if not isinstance(raw, str) or not raw:

@@ -101,7 +101,7 @@ def parse_host_port(text: str) -> HostPort:
     if ":" in host:
         raise ValueError("an IPv6 address needs brackets")
     if host and not _is_ipv4(host):
-        host = parse_domain(host)
+        host = _parse_host(host)
     return HostPort(host, int(port))
 
 
@@ -142,7 +142,7 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
-_DURATION_PART = re.compile(r"([0-9]{1,9})(ms|[smhdw])")
+_DURATION_PART = re.compile(r"([0-9]{1,12})(ms|[smhdw])")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -153,7 +153,10 @@ def parse_duration(text: str) -> timedelta:
     for part in _DURATION_PART.finditer(text):
         if part.start() != end:
             break
-        total, end = total + int(part[1]) * _UNITS[part[2]], part.end()
+        try:
+            total, end = total + int(part[1]) * _UNITS[part[2]], part.end()
+        except OverflowError:
+            break
     if not text or end != len(text):
         raise ValueError("this is no duration")
     if total > timedelta(days=36500):
@@ -193,7 +196,19 @@ def parse_domain(text: str) -> str:
     return name
 
 
-_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(?:\.[^.\s\"(),:;<>@\[\\\]]+)*")
+_SELECTOR_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+
+
+def parse_selector(text: str) -> str:
+    """A DKIM selector, lower case; several labels and nothing but digits are fine (RFC 6376 3.1)."""
+    name = text.lower()
+    if len(name) > 100 or not all(_SELECTOR_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError("this is no selector")
+    return name
+
+
+_ATOM = r"[^.\s\"(),:;<>@\[\\\]\x00-\x1f\x7f]+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
 
 def parse_mailbox(text: str) -> str:
@@ -218,6 +233,12 @@ def parse_web_url(text: str) -> str:
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError("it may have no query, fragment or user name")
     return text.rstrip("/")
+
+
+def _parse_host(text: str) -> str:
+    # Names of containers have underscores, which a domain name may not have.
+    parse_domain(text.replace("_", "-"))
+    return text.lower()
 
 
 def _is_ipv4(text: str) -> bool:
