@@ -1,0 +1,1 @@
+"""Certificates: the TLS contexts of our listeners, and the one we make ourselves."""
