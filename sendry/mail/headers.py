@@ -20,13 +20,14 @@ import idna
 
 from sendry.mail.address_list import HeaderAddress, parse_address_list
 from sendry.mail.charsets import decode
-from sendry.mail.words import LONGEST_TEXT, decode_header_text
+from sendry.mail.words import LONGEST_TEXT, decode_header_text, encode_text, first_control, fold_plain
 
 __all__ = [
     "LONGEST_LINE",
     "HeadFacts",
     "HeaderError",
     "addresses",
+    "build_field",
     "check_block",
     "count",
     "decode_header_text",
@@ -52,13 +53,20 @@ _WELL_FORMED: Final = re.compile(rb"(?:[!-9;-~]+[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\
 # What we let out ourselves: no blank before the colon, no control but tab, no line of blanks only (a reader
 # that trims line ends would take it for the end of the head).
 _STRICT_FIELD: Final = re.compile(
-    rb"([!-9;-~]+):[^\x00-\x08\x0a-\x1f\x7f]*\r\n(?:[ \t]+[^\x00-\x20\x7f][^\x00-\x08\x0a-\x1f\x7f]*\r\n)*"
+    rb"(([!-9;-~]+):[^\x00-\x08\x0a-\x1f\x7f]*\r\n(?:[ \t]+[^\x00-\x20\x7f][^\x00-\x08\x0a-\x1f\x7f]*\r\n)*)"
 )
 _ATEXT: Final = rb"[\w.!#$%&'*+/=?^`{|}~-]"
 _PLAIN_FROM: Final = re.compile(
     rb'[ \t]*(?:(?:"[^"\\\r\n]*"[ \t]*|(?:' + _ATEXT + rb"+[ \t]+)*(?:" + _ATEXT + rb"+)?)<"
     rb"" + _ATEXT + rb"+@([A-Za-z0-9][A-Za-z0-9.-]*)>|" + _ATEXT + rb"+@([A-Za-z0-9][A-Za-z0-9.-]*))[ \t]*"
 )
+_NAME: Final = re.compile(r"[!-9;-~]{1,64}")
+# Fields with a grammar of their own: encoded words would mean nothing there.
+_STRUCTURED: Final = frozenset({
+    "in-reply-to", "references", "auto-submitted", "feedback-id", "precedence", "importance", "priority",
+    "list-id", "list-help", "list-subscribe", "list-unsubscribe", "list-unsubscribe-post", "list-post",
+    "list-owner", "list-archive",
+})  # fmt: skip
 _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]{1,990}>")
 _NOT_HOST: Final = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -219,21 +227,40 @@ def check_block(block: bytes, allowed_names: Collection[str] | None = None) -> l
     blanks only, and a name that is not in `allowed_names` (lower case) where that is given.
     """
     end = len(block) - 2 if block.endswith(b"\r\n\r\n") else len(block)
-    names: list[str] = []
-    at = 0
-    while at < end:
-        field = _STRICT_FIELD.match(block, at, end)
-        if field is None:
-            line = decode(block[at : block.find(b":", at, at + 80)])[:80]
-            raise HeaderError(line if line.isprintable() else "header", "not a well-formed header field")
-        name = field[1].lower().decode("ascii")
+    found = _STRICT_FIELD.findall(block)
+    names = [name.lower().decode("ascii") for _, name in found]
+    if sum([len(field) for field, _ in found]) != end:  # something stands between or behind the fields
+        raise HeaderError(*_first_fault(block, end))
+    for name, (field, _) in zip(names, found, strict=True):
         if allowed_names is not None and name not in allowed_names:
             raise HeaderError(name, "this header field is not expected here")
-        if field.end() - at > LONGEST_LINE and max(map(len, field[0].split(b"\r\n"))) > LONGEST_LINE:
+        if len(field) > LONGEST_LINE and max(map(len, field.split(b"\r\n"))) > LONGEST_LINE:
             raise HeaderError(name, f"a line of it is longer than {LONGEST_LINE} octets")
-        names.append(name)
-        at = field.end()
     return names
+
+
+def build_field(name: str, value: str) -> bytes:
+    """A finished field of our own, folded and encoded as RFC 5322 and RFC 2047 want it. Raises HeaderError.
+
+    For unstructured fields and those with a grammar of their own (References, List-Unsubscribe ...), which take
+    ASCII only; not for addresses. Blanks around the value are dropped.
+    """
+    if not _NAME.fullmatch(name):
+        raise HeaderError(
+            name, "a header name is 1 to 64 of the ASCII letters, digits and signs, without ':' or blanks"
+        )
+    control = first_control(value)
+    if control is not None:
+        raise HeaderError(name, f"the character U+{ord(control):04X} is not allowed in a header; take it out")
+    value = value.strip(" ")
+    if name.lower() not in _STRUCTURED:
+        return f"{name}: {encode_text(value, len(name) + 2)}\r\n".encode("ascii")
+    if not value.isascii():
+        raise HeaderError(name, "this header may have ASCII characters only")
+    folded = fold_plain(value, len(name) + 2)
+    if folded is None:
+        raise HeaderError(name, "a part of it without blanks is longer than a line may be")
+    return f"{name}: {folded}\r\n".encode("ascii")
 
 
 def received_field(
@@ -262,6 +289,15 @@ def format_date(at: datetime) -> str:
         f"{_DAYS[utc.weekday()]}, {utc.day:02d} {_MONTHS[utc.month - 1]} {utc.year:04d} "
         f"{utc.hour:02d}:{utc.minute:02d}:{utc.second:02d} +0000"
     )
+
+
+def _first_fault(block: bytes, end: int) -> tuple[str, str]:
+    """(where, what) of the first place that is no strict field."""
+    at = 0
+    while field := _STRICT_FIELD.match(block, at, end):
+        at = field.end()
+    name = decode(block[at : at + 80].partition(b":")[0].partition(b"\r")[0])
+    return name if name and name.isprintable() else "header", "not a well-formed header field"
 
 
 def _author_domain(value: bytes | None, senders: int) -> tuple[str | None, str]:

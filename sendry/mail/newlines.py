@@ -17,9 +17,11 @@ def has_only_crlf(octets: bytes) -> bool:
 
 def to_crlf(octets: bytes) -> bytes:
     """The same text with CRLF for every line end: CRLF stays, bare LF and bare CR each become one CRLF."""
-    if has_only_crlf(octets):
-        return octets
-    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if b"\r" in octets:
+        if has_only_crlf(octets):
+            return octets
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return octets.replace(b"\n", b"\r\n")
 
 
 class DotStuffer:

@@ -78,12 +78,27 @@ def encode_text(text: str, used: int) -> str:
     `used` is the number of octets that already stand on the first line. Reading it gives the same text again.
     """
     if text.isascii() and "=?" not in text and text[:1] != " " and text[-1:] != " ":
-        if used + len(text) <= LINE:
-            return text
-        folded = _fold_at_blanks(text, used)
+        folded = fold_plain(text, used)
         if folded is not None:
             return folded
     return encode_words(text, used)
+
+
+def fold_plain(text: str, used: int) -> str | None:
+    """ASCII `text` folded at single blanks; None when a line stays longer than RFC 5322 allows."""
+    if used + len(text) <= LINE:
+        return text
+    lines: list[str] = []
+    start = last = 0
+    for blank in [*(found.start() for found in _SINGLE_BLANK.finditer(text)), len(text)]:
+        if used + blank - start > LINE and last > start:
+            lines.append(text[start:last])
+            start, used = last, 0
+        last = blank
+    lines.append(text[start:])
+    if max(map(len, lines)) > _LONGEST_PLAIN_LINE:
+        return None
+    return "\r\n".join(lines)
 
 
 def encode_phrase(name: str, used: int) -> str:
@@ -150,21 +165,3 @@ def _q_octets(character: str) -> str:
         return "_"
     octets = character.encode("utf-8")
     return character if _Q_SAFE.fullmatch(octets) else "".join(f"={octet:02X}" for octet in octets)
-
-
-def _fold_at_blanks(text: str, used: int) -> str | None:
-    """None when a line would stay longer than RFC 5322 allows. Only single blanks are broken at."""
-    lines: list[str] = []
-    start = last = 0
-    for blank in _SINGLE_BLANK.finditer(text):
-        if used + blank.start() - start > LINE and last > start:
-            lines.append(text[start:last])
-            start, used = last, 0
-        last = blank.start()
-    if used + len(text) - start > LINE and last > start:
-        lines.append(text[start:last])
-        start, used = last, 0
-    lines.append(text[start:])
-    if max(map(len, lines)) > _LONGEST_PLAIN_LINE:
-        return None
-    return "\r\n".join(lines)
