@@ -26,7 +26,6 @@ import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
-import idna
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +266,8 @@ def to_ascii(name: str) -> str:
     if not name:
         raise ValueError("the domain name is empty")
     if not name.isascii():
+        import idna  # its tables cost much to load, and most names never need them
+
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as error:
