@@ -10,8 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from sendry.config.positions import Path
+
+if TYPE_CHECKING:
+    from sendry.config.tree import Config
 
 MASK = "********"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -61,9 +65,14 @@ class Fault:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `faults` holds everything that is wrong with it, in the file's order."""
+    """The configuration cannot be used; `faults` holds everything that is wrong with it, in the file's order.
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    `config` is what could be read, with defaults in place of what is wrong: to warn of it, not to run it. None
+    where nothing could be read.
+    """
+
+    def __init__(self, faults: Iterable[Fault], config: Config | None = None) -> None:
+        self.config = config
         self.faults: tuple[Fault, ...] = tuple(sorted(faults, key=_order))
         super().__init__("\n".join(str(fault) for fault in self.faults))
 

@@ -76,7 +76,7 @@ def loads(text: str, environ: Mapping[str, str] = _NO_VARIABLES, path: Path | No
     check_rules(config, check)
     faults += check.faults
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, config)
     return config
 
 
