@@ -121,7 +121,7 @@ class _Head:
                 self.needs_smtputf8 = self.needs_smtputf8 or not address.isascii()
             if number:
                 written.append(",")
-            entry = _entry(mailbox.name, address, 1 if number else column + 1, field)
+            entry = _entry(mailbox.name.strip(), address, 1 if number else column + 1, field)
             begin, _, _ = entry.partition("\r\n")
             if number and column + len(begin) + 3 > LINE:
                 written.append("\r\n")

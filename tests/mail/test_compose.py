@@ -4,8 +4,10 @@ import re
 from base64 import b64decode
 from datetime import UTC, datetime
 from email import policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesParser
+from email.utils import getaddresses
 from typing import Any
 
 import pytest
@@ -40,6 +42,13 @@ def attempt(wanted: Draft) -> Composed | DraftError:
         return fault
 
 
+def first_name(composed: Composed) -> str:
+    """The display name in To; the old reader, since the new one puts blanks between encoded words in names."""
+    message = BytesParser(policy=policy.compat32).parsebytes(composed.raw)
+    name, _ = getaddresses([message["to"]])[0]
+    return str(make_header(decode_header(name)))
+
+
 def names_of(composed: Composed) -> list[str]:
     return [name.lower() for name in read(composed)]
 
@@ -72,7 +81,7 @@ def test_any_string_is_refused_by_name_or_arrives_as_it_was(subject: str, name: 
     message = read(composed)
     assert message["subject"] == subject.strip(" ")
     assert [entry.addr_spec for entry in message["to"].addresses] == ["b@example.org", "bob@example.org"]
-    assert message["to"].addresses[0].display_name == name
+    assert first_name(composed) == name.strip()
     assert message[f"x-{header}"] == value.strip(" ")
     assert has_only_crlf(composed.raw)
     assert composed.raw.isascii()
