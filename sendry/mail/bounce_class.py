@@ -1,6 +1,6 @@
 """Why mail was not taken, in fourteen classes, found from the codes and words of a reply or of a bounce.
 
-Pure: touches nothing but its arguments. Promise: time is linear in the text looked at (2,000 characters);
+Pure: touches nothing but its arguments. Promise: time is linear in the text looked at (1,000 characters);
 addresses in the text do not count as words; `RULES_VERSION` grows with each change of the rules, so that kept
 replies can be classified again.
 """
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 RULES_VERSION = 1
 
-_LOOKED_AT = 2000
+_LOOKED_AT = 1000
 
 
 class BounceClass(StrEnum):
