@@ -1,7 +1,7 @@
 """`sendry init`: a first configuration with secrets of its own, and the DNS records that go with it.
 
-Writes the configuration and, if asked, one DKIM key, both mode 0600; overwrites a configuration only with --force
-and a key never. What it writes has passed validation before a file is touched.
+Writes the configuration and, unless told otherwise, one DKIM key, both mode 0600; overwrites a configuration only
+with --force and a key never. What it writes has passed validation before a file is touched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--mode", choices=[mode.value for mode in DomainMode], default="production", help="default: production")
     add("--redirect-to", type=_checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode redirect")
     add("--bcc-to", type=_checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode bcc")
-    add("--dkim", action="store_true", help="make a DKIM key (RSA, 2048 bits)")
+    add("--dkim", action=BooleanOptionalAction, default=True, help="make a DKIM key, RSA of 2048 bits (default: yes)")
     add("--dkim-dir", type=Path, metavar="FOLDER", help="where DKIM keys are kept (default: DATA_DIR/dkim)")
     add("--dkim-selector", type=_checked(parse_selector), default="sendry", metavar="NAME", help="default: sendry")
     add("--api-key", metavar="KEY", help="root key of the API (default: a new one)")

@@ -120,9 +120,7 @@ class OidcConfig:
 @dataclass(frozen=True)
 class WebConfig:
     session_ttl: timedelta = key(INTERVAL, "24h", "how long a sign-in lasts")
-    secret_key: str = key(
-        TEXT, "", "signs sessions and links; empty = made on first start and kept in the data folder", secret=True
-    )
+    secret_key: str = key(TEXT, "", "signs sessions and links; empty = made on first start and kept", secret=True)
     oidc: OidcConfig = table(OidcConfig)
 
 

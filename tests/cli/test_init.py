@@ -72,7 +72,7 @@ def test_a_file_that_is_there_stays_unless_forced(folder: Path, capsys: pytest.C
     made(capsys, "--force")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load(path, {}).smtp.domain == "example.com"
-    assert [entry.name for entry in folder.iterdir()] == ["config.toml"]
+    assert {entry.name for entry in folder.iterdir()} == {"config.toml", "data"}
 
 
 def test_a_dkim_key_is_made_and_its_record_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +95,15 @@ def test_a_dkim_key_is_made_and_its_record_told(folder: Path, capsys: pytest.Cap
     assert answer["records"][1]["value"].startswith("v=spf1 ")
     assert answer["records"][2]["value"].startswith("v=DKIM1; k=rsa; p=MII")
     assert answer["records"][3]["value"].startswith("v=DMARC1; ")
+
+
+def test_without_a_dkim_key_only_the_configuration_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = made(capsys, "--no-dkim")
+    assert answer["dkim_key_file"] is None
+    assert [item["name"] for item in answer["records"]] == ["example.com", "example.com", "_dmarc.example.com"]
+    assert [entry.name for entry in folder.iterdir()] == ["config.toml"]
 
 
 def test_a_dkim_key_that_is_there_is_kept_even_when_forced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +199,9 @@ def test_with_a_certificate_there_is_nothing_to_warn_of(folder: Path, capsys: py
 def test_a_person_is_told_the_secrets_the_records_and_what_to_do_next(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["init", "--domain", "example.com", "-o", "my.toml", "--smtp-pass", "hunter2"]) == 0
+    assert (
+        main(["init", "--domain", "example.com", "-o", "my.toml", "--smtp-pass", "hunter2", "--data-dir", "."]) == 0
+    )
     told = capsys.readouterr().out
     for part in ("my.toml is written", "hunter2", "sk_", "_dmarc.example.com.", "sendry serve -c my.toml"):
         assert part in told
