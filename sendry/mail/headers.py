@@ -31,6 +31,7 @@ __all__ = [
     "check_block",
     "count",
     "decode_header_text",
+    "extent",
     "fields",
     "find",
     "find_all",
@@ -120,6 +121,16 @@ def split(message: bytes) -> tuple[bytes, bytes]:
 def join(head: bytes, body: bytes) -> bytes:
     """The message again, whether `head` has its empty line or not."""
     return _fields_of(head) + b"\r\n" + body
+
+
+def extent(octets: bytes, start: int, end: int) -> tuple[int, int]:
+    """Where the fields of the entity in octets[start:end] end, and where its body begins.
+
+    They are the same where no empty line parts them: then the body begins with the first line that is no field.
+    """
+    good = _WELL_FORMED.match(octets, start, end)
+    fields_end = good.end() if good else start
+    return fields_end, fields_end + 2 if octets.startswith(b"\r\n", fields_end, end) else fields_end
 
 
 def mend(head: bytes, body: bytes) -> tuple[bytes, bytes]:
