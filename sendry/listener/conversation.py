@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from sendry.listener import replies
-from sendry.listener.settings import Doors, SessionSettings, parsed_ip, peer_ip
+from sendry.listener.doors import Doors
+from sendry.listener.settings import SessionSettings, parsed_ip, peer_ip
 from sendry.listener.wire import MAX_LINE, Gone, Parting, Wire
 from sendry.mail.reply import (
     BAD_LINE_ENDING,
@@ -39,7 +40,7 @@ LONGER_LINES: Final = {"MAIL": 1200, "RCPT": 1100, "AUTH": MAX_LINE}
 """The same where extensions add to it: SIZE, BODY, SMTPUTF8, AUTH=, RET, ENVID; NOTIFY, ORCPT; SASL."""
 
 _NOT_MAIL: Final = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "CONNECT", "PRI"})
-_TLS_HELLO: Final = 0x16
+_TLS_HELLO: Final = b"\x16"
 _AT_A_STRETCH: Final = 64  # pipelined commands handled before other sessions get their turn
 
 
@@ -55,7 +56,7 @@ class Conversation(Wire):
         doors: Doors,
         on_end: Callable[[Conversation], None],
     ) -> None:
-        super().__init__(loop, settings.patience)
+        super().__init__(loop, settings.patience, doors.outbox)
         self.settings = settings
         self.doors = doors
         self._on_end = on_end
@@ -121,6 +122,8 @@ class Conversation(Wire):
         is_waiting = self._wants_input and waiter is not None and not waiter.done()
         if waiter is not None and is_waiting and (self._is_idle or is_overdue):
             waiter.set_exception(Parting(SHUTTING_DOWN))
+        elif self._is_parting and self.transport is not None:
+            self.transport.close()
 
     def abort(self) -> None:
         """Close without another word."""
@@ -136,7 +139,7 @@ class Conversation(Wire):
             pass
         except Parting as parting:
             self.say(parting.reply.wire())
-            lingers = parting.reply is not BYE
+            lingers = parting.reply is not BYE and not self._is_stopping
         except Exception as error:
             self.say((await self.handle_exception(error)).encode("ascii") + b"\r\n")
         self._give_place_back()
@@ -155,7 +158,7 @@ class Conversation(Wire):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if self.has_input:
-            raise Parting(replies.NOT_A_MAIL_CLIENT if self._in[0] == _TLS_HELLO else replies.EARLY_TALKER)
+            raise Parting(replies.NOT_A_MAIL_CLIENT if self._in[:1] == _TLS_HELLO else replies.EARLY_TALKER)
         self.say(f"220 {self.settings.hostname} ESMTP\r\n".encode("ascii"))
 
     async def _converse(self) -> None:
@@ -173,7 +176,8 @@ class Conversation(Wire):
             try:
                 line = await self.read_line(takes_bare_lf)
             except ValueError:
-                raise Parting(BAD_LINE_ENDING) from None
+                is_tls_hello = self._in[:1] == _TLS_HELLO
+                raise Parting(replies.NOT_A_MAIL_CLIENT if is_tls_hello else BAD_LINE_ENDING) from None
             self._is_idle = False
             if line is None:
                 self._refuse(LINE_TOO_LONG)
@@ -234,5 +238,5 @@ class Conversation(Wire):
 
     @staticmethod
     def _meet_stranger(line: bytes) -> None:
-        if line[:1] == b"\x16" or line.partition(b" ")[0].decode("latin-1").upper() in _NOT_MAIL:
+        if line[:1] == _TLS_HELLO or line.partition(b" ")[0].decode("latin-1").upper() in _NOT_MAIL:
             raise Parting(replies.NOT_A_MAIL_CLIENT)

@@ -11,7 +11,7 @@ import binascii
 import logging
 from typing import Final
 
-from sendry.listener.settings import Doors
+from sendry.listener.doors import Doors
 from sendry.listener.wire import Parting, Wire
 from sendry.mail.reply import BAD_CREDENTIALS, BAD_LINE_ENDING, Refused, Reply
 

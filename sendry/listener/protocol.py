@@ -16,9 +16,10 @@ from typing_extensions import override
 from sendry.listener import replies
 from sendry.listener.conversation import Command, Conversation
 from sendry.listener.data import Incoming
+from sendry.listener.doors import Doors
 from sendry.listener.login import SIGNED_IN, ask_credentials, sign_in
 from sendry.listener.receiving import Transaction, receive
-from sendry.listener.settings import Doors, ListenerKind, SessionSettings
+from sendry.listener.settings import ListenerKind, SessionSettings
 from sendry.listener.wire import Gone, Parting
 from sendry.mail.address import BadAddress, parse_path
 from sendry.mail.envelope import Addressee, Origin, OriginKind

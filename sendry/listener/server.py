@@ -22,8 +22,10 @@ from sendry.access.logins import Logins
 from sendry.config.tree import Config
 from sendry.config.values import HostPort
 from sendry.listener.conversation import Conversation
+from sendry.listener.doors import Connections, Counters, Doors, Intake
 from sendry.listener.protocol import SmtpProtocol
-from sendry.listener.settings import Connections, Counters, Doors, Intake, ListenerKind, session_settings
+from sendry.listener.settings import ListenerKind, SessionSettings, session_settings
+from sendry.listener.wire import Outbox
 from sendry.metrics import Metrics
 from sendry.store.spool import Spool
 from sendry.tls.contexts import CertificateError, CertificateFiles, ServerContexts
@@ -53,6 +55,7 @@ class SmtpServers:
         metrics: Metrics | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        settings: Callable[[Config, ListenerKind], SessionSettings] = session_settings,
     ) -> None:
         self._config = config
         self._places = {
@@ -67,12 +70,22 @@ class SmtpServers:
         if metrics is not None:
             metrics.watch("sendry_smtp_connections_active", lambda: self.connections.active)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool")
-        self._doors = Doors(
-            intake, self.logins, guard, self.contexts, spool, self._disk, clock, self.connections, self.counters
-        )
         self._guard = guard
+        self._settings = settings
         self._clock = clock
         self._loop = new_loop()
+        self._doors = Doors(
+            intake=intake,
+            logins=self.logins,
+            guard=guard,
+            contexts=self.contexts,
+            spool=spool,
+            disk=self._disk,
+            clock=clock,
+            connections=self.connections,
+            counters=self.counters,
+            outbox=Outbox(self._loop),
+        )
         self._thread = threading.Thread(target=self._run, name="smtp", daemon=True)
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Conversation] = set()
@@ -153,7 +166,7 @@ class SmtpServers:
         self._watch = self._loop.create_task(self._watch_certificates())
 
     def _factory(self, kind: ListenerKind) -> Callable[[], SmtpProtocol]:
-        settings = session_settings(self._config, kind)
+        settings = self._settings(self._config, kind)
         loop, doors, sessions, forget = self._loop, self._doors, self._sessions, self._forget
 
         def make() -> SmtpProtocol:

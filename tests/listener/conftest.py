@@ -1,0 +1,125 @@
+"""Listeners on loopback over a recording intake, a real store and a real spool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sendry.access.guard import Guard
+from sendry.config import Config, loads
+from sendry.listener.server import SmtpServers
+from sendry.listener.settings import ListenerKind, SessionSettings, session_settings
+from sendry.store.database import Store
+from sendry.tls.contexts import CertificateFiles
+from tests.listener.client import Client
+from tests.listener.intake import RecordingIntake
+
+BASE = """
+server.hostname = "mx.example.com"
+api.listen_addr = "127.0.0.1:8080"
+[smtp]
+domain = "example.com"
+listen_addr = "127.0.0.1:0"
+submission_addr = ""
+smtps_addr = ""
+"""
+
+
+class Listening:
+    """Running listeners with all that a test wants to look at."""
+
+    def __init__(self, servers: SmtpServers, intake: RecordingIntake, store: Store, config: Config) -> None:
+        self.servers = servers
+        self.intake = intake
+        self.store = store
+        self.config = config
+        self.ports = {key: place.port for key, place in servers.start().items()}
+        self.is_stopped = False
+        self._clients: list[Client] = []
+
+    @property
+    def port(self) -> int:
+        return next(iter(self.ports.values()))
+
+    def connect(self, key: str = "", **options: Any) -> Client:
+        """A client that has read the greeting."""
+        client = Client(self.ports[key] if key else self.port, **options)
+        self._clients.append(client)
+        return client
+
+    def stop(self, seconds: float = 5.0) -> None:
+        if not self.is_stopped:
+            self.is_stopped = True
+            self.servers.stop(seconds)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.socket.close()
+        self.stop()
+
+
+Listen = Callable[..., Listening]
+
+
+@pytest.fixture
+def intake() -> RecordingIntake:
+    return RecordingIntake()
+
+
+@pytest.fixture
+def listen(sqlite_store: Store, intake: RecordingIntake) -> Iterator[Listen]:
+    """Start listeners: TOML to add to the smtp table, and settings of sessions to change.
+
+    `patience` and `limits` are fields to replace in those.
+    """
+    running: list[Listening] = []
+
+    def start(
+        toml: str = "", *, patience: dict[str, float] | None = None, limits: dict[str, int] | None = None
+    ) -> Listening:
+        config = loads(BASE + toml)
+
+        def settings(config: Config, kind: ListenerKind) -> SessionSettings:
+            made = session_settings(config, kind)
+            return replace(
+                made,
+                patience=replace(made.patience, **(patience or {})),
+                limits=replace(made.limits, **(limits or {})),
+            )
+
+        servers = SmtpServers(config, intake, Guard(config, sqlite_store), sqlite_store.spool, settings=settings)
+        running.append(Listening(servers, intake, sqlite_store, config))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.close()
+
+
+@pytest.fixture
+def server(listen: Listen) -> Listening:
+    """One relay listener with the defaults."""
+    return listen()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
+    """A certificate for mx.example.com."""
+    from tests.tls.make import certificate_files
+
+    return certificate_files(tmp_path_factory.mktemp("tls"), "mx.example.com")
+
+
+@pytest.fixture
+def tls_toml(certificate: CertificateFiles) -> str:
+    """The lines of the smtp table that name the certificate."""
+    return f'tls.cert_file = "{certificate.cert_file}"\ntls.key_file = "{certificate.key_file}"\n'
+
+
+def spool_files(store: Store) -> list[Path]:
+    """What lies in the spool folder."""
+    return sorted(store.spool.folder.iterdir())
