@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -24,13 +23,6 @@ NAMES = {
     "sendry_api_requests_total", "sendry_api_request_duration_seconds_count", "sendry_api_errors_total",
     "sendry_delivery_duration_seconds_count", "sendry_uptime_seconds", "sendry_storage_used_bytes",
 }  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "queue.db", tmp_path / "spool")
-    yield store
-    store.close()
 
 
 def made(store: Store | None) -> Metrics:
