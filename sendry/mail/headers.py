@@ -61,6 +61,7 @@ _PLAIN_FROM: Final = re.compile(
     rb'[ \t]*(?:(?:"[^"\\\r\n]*"[ \t]*|(?:' + _ATEXT + rb"+[ \t]+)*(?:" + _ATEXT + rb"+)?)<"
     rb"" + _ATEXT + rb"+@([A-Za-z0-9][A-Za-z0-9.-]*)>|" + _ATEXT + rb"+@([A-Za-z0-9][A-Za-z0-9.-]*))[ \t]*"
 )
+_LONGEST_AUTHOR: Final = 4096
 _NAME: Final = re.compile(r"[!-9;-~]{1,64}")
 # Fields with a grammar of their own: encoded words would mean nothing there.
 _STRUCTURED: Final = frozenset({
@@ -317,6 +318,8 @@ def _author_domain(value: bytes | None, senders: int) -> tuple[str | None, str]:
         return None, "there is no From field; add one"
     if senders > 1:
         return None, "there is more than one From field; leave one"
+    if len(value) > _LONGEST_AUTHOR:
+        return None, f"the From field is longer than {_LONGEST_AUTHOR} octets; shorten it"
     plain = _PLAIN_FROM.fullmatch(value)
     if plain:
         return (plain[1] or plain[2]).decode("ascii").lower().rstrip("."), ""

@@ -188,18 +188,22 @@ def _sections(octets: bytes, boundary: bytes, start: int, end: int) -> Iterator[
     """The places of the entities of a multipart; the last one ends with it when its closing delimiter is
     missing.
     """
-    delimiter = b"--" + boundary
+    delimiter = b"\r\n--" + boundary
     opened = -1
-    at = octets.find(delimiter, start, end)
+    # The first one may stand at the very start: the line end before it is then that of the empty line.
+    at = octets.find(delimiter, max(start - 2, 0), end)
     while at >= 0:
         mark = _END_OF_DELIMITER.match(octets, at + len(delimiter), end)
-        if mark and (at == start or octets.startswith(b"\r\n", at - 2)):
+        if mark:
             if opened >= 0:
-                yield opened, max(at - 2, opened)
+                yield opened, max(at, opened)
             opened = mark.end()
             if mark[1]:
                 return
-        at = octets.find(delimiter, at + len(delimiter), end)
+            at = opened - 2 if octets.startswith(b"\r\n", opened - 2) else opened
+        else:
+            at += 2
+        at = octets.find(delimiter, at, end)
     if opened >= 0:
         yield opened, end
 
