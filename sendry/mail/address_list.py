@@ -72,7 +72,7 @@ def parse_address_list(value: str, limit: int = MOST_ADDRESSES) -> tuple[HeaderA
             entry.written.append(piece[0])
         else:
             entry.shown.append(piece["words"])
-            entry.written.append(piece["words"])
+            entry.written.append(_BLANKS.sub("", piece["words"]))
     if len(found) < limit:
         entry.close(found)
     return tuple(found)
@@ -97,7 +97,7 @@ class _Entry:
                 address = address.rpartition(":")[2]
             found.append(HeaderAddress(_shown(name or self.comment), address))
         elif "@" in name:
-            found.append(HeaderAddress(_shown(self.comment), _BLANKS.sub("", "".join(self.written))))
+            found.append(HeaderAddress(_shown(self.comment), "".join(self.written)))
         elif name.strip():
             found.append(HeaderAddress(_shown(name), ""))
 
