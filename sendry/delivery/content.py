@@ -98,9 +98,14 @@ class Contents:
     async def of(self, work: Work, *, seven_bit: bool) -> Prepared:
         """The message of a piece of work; `seven_bit`: the host does not take 8-bit content. Raises NotReady."""
         if work.small is not None:
-            return self._whole(work.small, seven_bit)
+            return self.now(work, seven_bit=seven_bit)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._read, work, seven_bit)
+
+    def now(self, work: Work, *, seven_bit: bool) -> Prepared:
+        """The same at once, for a message that came along with its work."""
+        assert work.small is not None
+        return self._whole(work.small, seven_bit)
 
     def _read(self, work: Work, seven_bit: bool) -> Prepared:
         reader = self._store.open_content(work.message_id)

@@ -34,9 +34,10 @@ class UnsafeAddress(ValueError):
 class Exchange:
     """The transaction of some recipients of one message. Order of calls: start, negotiate, send, conclude.
 
-    verdicts: by recipient id. left_over: recipients the host had no room for in this transaction (RFC 5321
-    section 4.5.3.1.10); they belong into the next one. is_untouched: the host has answered nothing yet, so that
-    another connection may begin anew as if nothing had been.
+    verdicts: by recipient id. broken_off: those among them for whom the end of the connection decided, before any
+    content was sent, so that another host may do better. left_over: recipients the host had no room for in this
+    transaction (RFC 5321 section 4.5.3.1.10); they belong into the next one. is_untouched: the host has answered
+    nothing yet, so that another connection may begin anew as if nothing had been.
     """
 
     def __init__(self, session: Session, works: Sequence[Work], content: Prepared, settings: Settings) -> None:
@@ -44,6 +45,7 @@ class Exchange:
         self.works = works
         self.content = content
         self.verdicts: dict[int, Verdict] = {}
+        self.broken_off: set[int] = set()
         self.left_over: list[Work] = []
         self.accepted: list[Work] = []
         self.is_untouched = True
@@ -52,7 +54,8 @@ class Exchange:
         self._wire = session.wire
         self._candidates: list[Work] = []
         self._has_started = False
-        self._is_dot_sent = False
+        self.is_dot_sent = False
+        self.is_concluded = False
         self._farewell: Reply | None = None
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class Exchange:
         wire, session = self._wire, self.session
         if self.content.octets is not None:
             wire.send(self.content.octets)
-            self._is_dot_sent = True
+            self.is_dot_sent = True
             return
         try:
             held = b""
@@ -96,7 +99,7 @@ class Exchange:
                         return
                 held = block
             wire.send(held)
-            self._is_dot_sent = True
+            self.is_dot_sent = True
         except Lost:
             return  # conclude() tells what that means
         except BaseException:
@@ -105,18 +108,35 @@ class Exchange:
 
     async def conclude(self) -> None:
         """Hear the reply to the content and give every accepted recipient its verdict."""
-        patience = self._settings.dot_timeout if self._is_dot_sent else self._settings.command_timeout
+        patience = self._settings.dot_timeout if self.is_dot_sent else self._settings.command_timeout
         replies = await self._wire.answers(1, patience)
         if replies:
             self._note(replies[0])
-        if replies and (self._is_dot_sent or not replies[0].is_positive):
+        if replies and (self.is_dot_sent or not replies[0].is_positive):
             verdict = judge(replies[0], Stage.FINAL_DOT)
         else:
-            stage = Stage.FINAL_DOT if self._is_dot_sent else Stage.DATA
+            stage = Stage.FINAL_DOT if self.is_dot_sent else Stage.DATA
             verdict = self._lost(stage)
         self._give(self.accepted, verdict)
-        if not self._is_dot_sent:
+        self.is_concluded = True
+        if not self.is_dot_sent:
+            if not replies:
+                self._break_off(self.accepted)
             self._wire.abort("the content was not sent to the end")
+
+    def abandon(self) -> None:
+        """The transaction is given up on its way: who may have got the message gets the verdict unknown."""
+        if self.is_dot_sent and not self.is_concluded:
+            self._wire.abort("given up before the reply to the message")
+            self._give(self.accepted, self._lost(Stage.FINAL_DOT))
+            self.is_concluded = True
+        else:
+            self._wire.abort("given up")
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether the host was told of anybody, or all were refused by ourselves."""
+        return bool(self._candidates)
 
     # Commands
 
@@ -182,16 +202,16 @@ class Exchange:
         for reply in replies:
             self._note(reply)
         if self.is_untouched:
-            self._give(candidates, self._lost(Stage.MAIL))
+            self._give_lost(candidates, Stage.MAIL)
             return False
         session.needs_reset = False
         heard = replies[resets:]
         if not goes_on(heard[0], Stage.MAIL):
-            self._give(candidates, judge(heard[0], Stage.MAIL))
+            self._refuse_all(heard[0], Stage.MAIL)
         else:
             self._sort_out(candidates, heard[1 : 1 + len(candidates)])
         if len(replies) < awaited:
-            self._give(self.accepted, self._lost(Stage.DATA))
+            self._give_lost(self.accepted, Stage.DATA)
             return False
         return await self._begin_or_undo(heard[-1])
 
@@ -203,7 +223,10 @@ class Exchange:
                 self.left_over.append(work)
             else:
                 self.verdicts[work.recipient_id] = judge(reply, Stage.RCPT)
-        self._give(candidates[len(replies) :], self._lost(Stage.RCPT))
+            if reply.code == 421:
+                self._break_off((work,))
+        if len(replies) < len(candidates):
+            self._give_lost(candidates[len(replies) :], Stage.RCPT)
 
     async def _begin_or_undo(self, reply: Reply) -> bool:
         """The reply to DATA: go on, or leave the session as if the transaction had never been."""
@@ -226,16 +249,16 @@ class Exchange:
         session = self.session
         if session.needs_reset:
             if await self._ask(b"RSET\r\n") is None:
-                self._give(self._candidates, self._lost(Stage.MAIL))
+                self._give_lost(self._candidates, Stage.MAIL)
                 return False
             session.needs_reset = False
         reply = await self._ask(self._mail())
         if reply is None:
-            self._give(self._candidates, self._lost(Stage.MAIL))
+            self._give_lost(self._candidates, Stage.MAIL)
             return False
         self.is_untouched = False
         if not goes_on(reply, Stage.MAIL):
-            self._give(self._candidates, judge(reply, Stage.MAIL))
+            self._refuse_all(reply, Stage.MAIL)
             return False
         replies: list[Reply] = []
         for work in self._candidates:
@@ -253,7 +276,10 @@ class Exchange:
         if reply is not None and goes_on(reply, Stage.DATA):
             session.needs_reset = False
             return True
-        self._give(self.accepted, self._lost(Stage.DATA) if reply is None else judge(reply, Stage.DATA))
+        if reply is None:
+            self._give_lost(self.accepted, Stage.DATA)
+        else:
+            self._give(self.accepted, judge(reply, Stage.DATA))
         self.accepted = []
         return False
 
@@ -273,8 +299,20 @@ class Exchange:
         if reply.code == 421:
             self._farewell = reply
 
+    def _refuse_all(self, reply: Reply, stage: Stage) -> None:
+        self._give(self._candidates, judge(reply, stage))
+        if reply.code == 421:
+            self._break_off(self._candidates)
+
+    def _give_lost(self, works: Sequence[Work], stage: Stage) -> None:
+        self._give(works, self._lost(stage))
+        self._break_off(works)
+
+    def _break_off(self, works: Sequence[Work]) -> None:
+        self.broken_off.update(work.recipient_id for work in works)
+
     def _lost(self, stage: Stage) -> Verdict:
-        if self._farewell is not None and not self._is_dot_sent:
+        if self._farewell is not None and not self.is_dot_sent:
             return judge(self._farewell, stage)
         return connection_lost(stage, self.session.facts.host, self._wire.lost or "the connection was lost")
 

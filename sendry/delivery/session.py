@@ -206,7 +206,7 @@ class _Opening:
         name = self._host.name or (self._host.ip if is_required else "")
         try:
             await self._wire.start_tls(context, name, self._settings.connect_timeout)
-        except (ssl.SSLError, OSError, ValueError) as error:
+        except (Lost, ssl.SSLError, OSError, ValueError) as error:
             raise self._no_tls(error) from None
         self._note_tls()
         try:

@@ -7,16 +7,44 @@ So the handshake does not verify; the chain is judged afterwards, by the same ro
 from __future__ import annotations
 
 import ssl
+import warnings
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
 
 VERIFIED: Final = "web-pki"
 UNVERIFIED: Final = "unverified"
+
+
+def _is_for_servers(
+    policy: Policy,  # noqa: ARG001 - the library's form
+    certificate: x509.Certificate,  # noqa: ARG001 - the library's form
+    usage: x509.ExtendedKeyUsage | None,
+) -> None:
+    if usage is not None and not _SERVER_USES.intersection(usage):
+        raise ValueError("the certificate is not meant for servers")
+
+
+_SERVER_USES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_AUTHORITY: Final = ExtensionPolicy.webpki_defaults_ca()
+# As strict as OpenSSL, which does not mind whether these two are marked critical.
+_HOST: Final = (
+    ExtensionPolicy.webpki_defaults_ee()
+    .require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _is_for_servers)
+)
 
 
 class Trust:
@@ -44,8 +72,9 @@ class Trust:
             return VERIFIED
         try:
             leaf, *others = [x509.load_der_x509_certificate(der) for der in _chain(session)]
-            verifier = PolicyBuilder().store(self._store).time(now).build_server_verifier(x509.DNSName(host))
-            verifier.verify(leaf, others)
+            policy = PolicyBuilder().store(self._store).time(now)
+            policy = policy.extension_policies(ca_policy=_AUTHORITY, ee_policy=_HOST)
+            policy.build_server_verifier(x509.DNSName(host)).verify(leaf, others)
         except (VerificationError, ValueError, TypeError):
             return UNVERIFIED
         return VERIFIED
@@ -54,7 +83,8 @@ class Trust:
     def _store(self) -> Store:
         path = self._ca_file or Path(ssl.get_default_verify_paths().cafile or "")
         try:
-            return Store(x509.load_pem_x509_certificates(path.read_bytes()))
+            with warnings.catch_warnings(action="ignore"):  # old roots with odd serial numbers
+                return Store(x509.load_pem_x509_certificates(path.read_bytes()))
         except OSError as error:
             raise ValueError(f"no trusted roots can be read: {error}") from None
 

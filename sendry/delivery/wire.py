@@ -148,19 +148,19 @@ class Wire(asyncio.Protocol):
         return found[0]
 
     async def start_tls(self, context: ssl.SSLContext, host: str, patience: float) -> None:
-        """Begin TLS. Raises ssl.SSLError, OSError; the connection is of no use then.
+        """Begin TLS. Raises Lost, ssl.SSLError, OSError; the connection is of no use then.
 
         Octets that came in clear behind the reply to STARTTLS are an injection: the handshake is not begun.
         """
         if self._buffer or self._lines or self.replies:
             self.abort("octets in clear behind the reply to STARTTLS")
-            raise ssl.SSLError("octets in clear came behind the reply to STARTTLS")
+            raise Lost("octets in clear came behind the reply to STARTTLS")
         assert self.transport is not None
         transport = await self._loop.start_tls(
             self.transport, self, context, server_hostname=host or None, ssl_handshake_timeout=patience
         )
         if transport is None:
-            raise ssl.SSLError(self.lost or "the connection closed during the handshake")
+            raise Lost(self.lost or "the connection closed during the handshake")
         self.connection_made(transport)
 
     def abort(self, why: str) -> None:

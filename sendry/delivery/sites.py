@@ -1,0 +1,149 @@
+"""What waits in memory for one destination, and how hard it may be pressed.
+
+Pure but for the clock it is given. A site is a destination domain under one TLS policy, or the smart host. Its
+limits move with what happens: a connection that fails while others stand lowers the number of lanes, each delivery
+raises it again; when no host of a site can be reached, the site as a whole is left alone for a growing time, and then
+one single lane probes it (half-open) before the others follow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sendry.config.values import RelayTls
+from sendry.mail.outcome import Verdict
+from sendry.queue.work import Tried, Work
+
+FIRST_LANES: Final = 5
+"""Lanes of a site that has not delivered anything yet."""
+
+FAILURES_UNTIL_DOWN: Final = 2
+FIRST_DOWN: Final = 30.0
+LONGEST_DOWN: Final = 900.0
+"""Seconds a site is left alone: doubling from the first to the longest."""
+
+
+class SiteKey(NamedTuple):
+    """`name` is the domain, or "" for the smart host."""
+
+    name: str
+    tls: RelayTls
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Recipients of one message for one site: what one transaction carries.
+
+    taken_at: monotonic seconds of the claim. tried: attempts at hosts that led to nothing. avoid: addresses that
+    broke off this very message. last: what the last of those attempts meant.
+    """
+
+    works: list[Work]
+    taken_at: float
+    tried: list[Tried] = field(default_factory=list)
+    avoid: set[str] = field(default_factory=set)
+    last: Verdict | None = None
+
+    @property
+    def priority(self) -> int:
+        """0 passes 1."""
+        return self.works[0].priority
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """One destination as the delivery loop sees it now. Times are monotonic seconds."""
+
+    key: SiteKey
+    most_lanes: int
+    waiting: deque[Group] = field(default_factory=deque)
+    bulk: deque[Group] = field(default_factory=deque)
+    lanes: int = 0
+    connected: int = 0
+    allowed: int = FIRST_LANES
+    failures: int = 0
+    failed_at: float = 0.0
+    failing_since: datetime | None = None
+    failure: Verdict | None = None
+    down_until: float = 0.0
+    used_at: float = 0.0
+    overflow_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.allowed = min(FIRST_LANES, self.most_lanes)
+
+    def __len__(self) -> int:
+        """Groups that wait."""
+        return len(self.waiting) + len(self.bulk)
+
+    def put(self, group: Group) -> None:
+        """Add a group at the end of its line."""
+        (self.bulk if group.priority else self.waiting).append(group)
+
+    def put_back(self, group: Group) -> None:
+        """Add a group at the head of its line."""
+        (self.bulk if group.priority else self.waiting).appendleft(group)
+
+    def take(self) -> Group | None:
+        """The next group: transactional mail passes bulk mail."""
+        line = self.waiting or self.bulk
+        return line.popleft() if line else None
+
+    def drop_newest(self, keep: int) -> Iterator[Group]:
+        """Take out groups until `keep` are left: bulk mail first, what came last first."""
+        while len(self) > keep:
+            yield (self.bulk or self.waiting).pop()
+
+    def oldest(self) -> float | None:
+        """When the group that waits longest was claimed."""
+        heads = [line[0].taken_at for line in (self.waiting, self.bulk) if line]
+        return min(heads) if heads else None
+
+    def wants_lane(self, now: float) -> bool:
+        """Whether another lane should be started for it."""
+        if not self or now < self.down_until:
+            return False
+        return self.lanes < (1 if self.is_suspect else self.allowed)
+
+    @property
+    def is_suspect(self) -> bool:
+        """No host of it could be reached lately: one lane probes."""
+        return self.failures >= FAILURES_UNTIL_DOWN
+
+    def is_down(self, now: float) -> bool:
+        """It is being left alone."""
+        return now < self.down_until
+
+    # What lanes report
+
+    def note_delivery(self) -> None:
+        """A transaction came to its end."""
+        if self.allowed < self.most_lanes:
+            self.allowed += 1
+
+    def note_session(self) -> None:
+        """A host gave a session."""
+        self.failures = 0
+        self.failing_since = None
+        self.failure = None
+
+    def note_crowded(self) -> None:
+        """A connection was refused while others stand: they are as many as the site wants."""
+        self.allowed = max(1, min(self.allowed, self.connected))
+
+    def note_failure(self, began: float, now: float, at: datetime, verdict: Verdict) -> None:
+        """No host could be reached by a lane that `began` to try then. Lanes that fail together count once."""
+        self.failure = verdict
+        if began < self.failed_at:
+            return
+        self.failures += 1
+        self.failed_at = now
+        self.failing_since = self.failing_since or at
+        if self.is_suspect:
+            doublings = min(self.failures - FAILURES_UNTIL_DOWN, 10)
+            self.down_until = now + min(FIRST_DOWN * 2**doublings, LONGEST_DOWN)
+            self.allowed = min(FIRST_LANES, self.most_lanes)
