@@ -41,6 +41,7 @@ _URL = re.compile(r"https?://([^/\s]{1,255})\S*", re.IGNORECASE)
 
 # Details of enhanced codes that leave no doubt, whatever the text (RFC 3463, the IANA list, Microsoft's numbers).
 _SURE_DETAIL: dict[str, BounceClass] = {
+    **dict.fromkeys(["2.3", "3.4"], _B.POLICY),
     **dict.fromkeys(["4.6", "4.14"], _B.PROTOCOL),
     **dict.fromkeys(["7.8", "7.9", "7.57"], _B.AUTH),
     **dict.fromkeys(["7.20", "7.21", "7.22", "7.23", "7.24", "7.26", "7.29", "7.509", "7.515"], _B.AUTH),
@@ -55,7 +56,7 @@ _SURE_DETAIL: dict[str, BounceClass] = {
 _LIKELY_DETAIL: dict[str, BounceClass] = {
     **dict.fromkeys(["1.1", "1.3", "1.6", "2.1"], _B.HARD_ADDRESS),
     **dict.fromkeys(["1.2", "1.10"], _B.HARD_DOMAIN),
-    **dict.fromkeys(["1.7", "2.3", "2.4", "3.4"], _B.POLICY),
+    **dict.fromkeys(["1.7", "2.4"], _B.POLICY),
     **dict.fromkeys(["1.8", "4.3", "4.4"], _B.DNS),
     "2.2": _B.MAILBOX_FULL,
     **dict.fromkeys(["3.0", "3.1", "3.2", "3.5", "4.0", "4.1", "4.2"], _B.CONNECT),

@@ -212,19 +212,12 @@ def _orcpt(value: str | None) -> str:
 
 def _utf8_address(written: str) -> str:
     """The address of an ORCPT of type utf-8: \\x{HEX} escapes, and UTF-8 as it stands (RFC 6533 3)."""
-    address = _UNICODE_ESCAPE.sub(lambda match: _character(match[1]), written)
+    address = _UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), written)
     if "\\" in _UNICODE_ESCAPE.sub("", written) or "=" in written or "+" in written:
         raise ValueError("a backslash, + and = must be written as \\x{HEX}")
     if not address.isprintable():
         raise ValueError("the address has control characters")
     return address
-
-
-def _character(digits: str) -> str:
-    number = int(digits, 16)
-    if number > 0x10FFFF:
-        raise ValueError("no such character")
-    return chr(number)
 
 
 def _refusal(code: int, text: str, reason: str = "") -> Refused:

@@ -239,7 +239,7 @@ def _is_temporary_all_the_same(reply: Reply, stage: Stage, found: BounceClass) -
         case 530:
             return found is BounceClass.TLS
         case 552 if stage is Stage.RCPT:
-            return reply.enhanced not in ("5.2.3", "5.3.4") and found not in _MESSAGE_WILL_NOT_DO
+            return found not in _MESSAGE_WILL_NOT_DO
     return False
 
 

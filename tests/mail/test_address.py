@@ -142,6 +142,11 @@ def test_smtputf8_does_not_let_invisible_or_broken_characters_in(address: str) -
         normalise(address)
 
 
+def test_a_source_route_is_called_by_its_name() -> None:
+    with pytest.raises(BadAddress, match="source routes"):
+        recipient("<@c.com:a@b.com>")
+
+
 def test_the_refusal_does_not_repeat_what_was_sent() -> None:
     with pytest.raises(BadAddress) as refused:
         recipient("<secret..name@b.com>")
@@ -178,9 +183,10 @@ def test_the_domain_of_an_address(address: str, domain: str) -> None:
     assert domain_of(address) == domain
 
 
-def test_a_domain_that_cannot_be_is_an_error() -> None:
+@pytest.mark.parametrize("domain", ["b..com", LONG_LABELS + "." + "e" * 62, "δ" * 300])
+def test_a_domain_that_cannot_be_is_an_error(domain: str) -> None:
     with pytest.raises(BadAddress):
-        domain_of("a@b..com")
+        domain_of(f"a@{domain}")
 
 
 @pytest.mark.parametrize(

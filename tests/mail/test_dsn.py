@@ -195,6 +195,15 @@ def test_our_own_reason_is_not_passed_off_as_a_reply() -> None:
     assert "    The domain nosuch.test does not exist" in text(parts(octets)[1][0])
 
 
+def test_a_number_in_our_own_reason_makes_no_reply_of_it() -> None:
+    recipient = ReportedRecipient("b@example.com", Action.DELAYED, "4.4.5", "421 recipients wait before this one")
+    assert status_groups(dsn(recipient))[1]["Diagnostic-Code"].startswith("x-sendry; 421")
+
+
+def test_an_endless_envelope_id_is_cut() -> None:
+    assert status_groups(dsn(envid="x" * 2000))[0]["Original-Envelope-Id"] == "x" * 100
+
+
 def test_a_malformed_status_gives_way_to_a_general_one() -> None:
     recipient = ReportedRecipient("b@example.com", Action.FAILED, "5.1.1\r\nX: y")
     assert status_groups(dsn(recipient))[1]["Status"] == "5.0.0"

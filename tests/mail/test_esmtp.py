@@ -147,6 +147,11 @@ def test_wrong_rcpt_parameters_are_refused(text: str, code: int) -> None:
     assert (refused.value.reply.code, refused.value.reply.enhanced) == (code, "5.5.4")
 
 
+def test_control_characters_are_called_by_their_name() -> None:
+    with pytest.raises(Refused, match="Control characters"):
+        parse_rcpt_params("NOTIFY=NEVER\tX")
+
+
 def test_an_orcpt_of_full_length_is_taken() -> None:
     assert parse_rcpt_params("ORCPT=rfc822;" + "x" * 493).orcpt == "rfc822;" + "x" * 493
 

@@ -26,6 +26,12 @@ def test_every_line_of_a_long_reply_carries_both_codes() -> None:
     assert Reply(550, "5.7.1", "Not you\nNot today").wire() == b"550-5.7.1 Not you\r\n550 5.7.1 Not today\r\n"
 
 
+def test_a_long_line_is_cut_between_words() -> None:
+    lines = Reply(550, "5.7.1", "word " * 300).wire().splitlines(keepends=True)
+    assert [len(line) <= 512 for line in lines] == [True] * 3
+    assert all(line.rstrip().endswith(b"word") for line in lines)
+
+
 def test_an_empty_text_still_makes_a_reply() -> None:
     assert Reply(250, "", "").wire() == b"250 \r\n"
     assert Reply(250, "2.0.0", "").wire() == b"250 2.0.0\r\n"
