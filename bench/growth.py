@@ -31,12 +31,14 @@ def fill(store: Store, ids: list[int], now: int) -> None:
         due = {"pending": now, "deferred": now + 86_400_000}.get(status)
         counts[status] += 1
         messages.append(
-            (number, "a@bench.example", "", "bench", "", "bench.example", "production", status, "smtp", "", "", 300, 1, 0,
+            (number, "a@bench.example", "", "bench", "", "bench.example", "production", status, "smtp", "", "",
+             300, 1, 0,
              False, False, "", "", "", 0, "", "", now, now)
         )  # fmt: skip
         contents.append((number, 0, HEAD))
         recipients.append(
-            (number + 1, number, f"u{index}@rcpt.example", "rcpt.example", "", "mx", status, 0, due, 0, False, 0, 0, "", "",
+            (number + 1, number, f"u{index}@rcpt.example", "rcpt.example", "", "mx", status, 0, due, 0, False, 0, 0,
+             "", "",
              "", "", "", False, now, now)
         )  # fmt: skip
 

@@ -143,7 +143,7 @@ class Service:
     def _start_smtp(self) -> None:
         from sendry.listener.server import ListenerError, SmtpServers
 
-        self.smtp = SmtpServers(self.config, self.intake, self.guard, self.store.spool)
+        self.smtp = SmtpServers(self.config, self.intake, self.guard, self.store.spool, self.metrics)
         try:
             self.smtp_addresses = self.smtp.start()
         except ListenerError as error:
