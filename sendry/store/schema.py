@@ -19,8 +19,10 @@ _ADVISORY_LOCK = 7_362_637_901  # any number, the same in every release
 
 @contextmanager
 def _alone(database: Database, sqlite_path: Path | None) -> Iterator[None]:
-    # Four processes that start together must not apply the same migration twice.
+    # Four processes that start together must not apply the same migration twice. SQLite is connected to under
+    # the lock: turning a new file to WAL does not wait for others that do the same, it fails.
     if sqlite_path is None:
+        database.connect(reuse_if_open=True)
         database.execute_sql("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         try:
             yield
@@ -29,12 +31,12 @@ def _alone(database: Database, sqlite_path: Path | None) -> Iterator[None]:
         return
     with sqlite_path.with_name(sqlite_path.name + ".migrate").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        database.connect(reuse_if_open=True)
         yield
 
 
 def migrate(database: Database, sqlite_path: Path | None) -> list[str]:
     """Apply every migration that is not yet applied, in order; returns their names."""
-    database.connect(reuse_if_open=True)
     with _alone(database, sqlite_path):
         names: list[str] = Runner(database, str(FOLDER)).up()
     for name in names:
