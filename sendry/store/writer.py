@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -36,6 +37,15 @@ _TALLY = (
 
 class StoreUnavailable(Exception):
     """The database did not take the change now; nothing of it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    later: dict[str, list[Row]]
+    lengths: dict[str, int]
+    counts: dict[str, int]
+    tallies: dict[tuple[int, str, str], int]
+    follow_ups: int
 
 
 class Transaction:
@@ -92,6 +102,18 @@ class Transaction:
             self.change_many(_COUNT, [item for item in sorted(self._counts.items()) if item[1]])
         self._later, self._counts, self._tallies = {}, {}, {}
 
+    def mark(self) -> _Mark:
+        """What is gathered now, to come back to by `reset`."""
+        lengths = {sql: len(rows) for sql, rows in self._later.items()}
+        return _Mark(self._later, lengths, dict(self._counts), dict(self._tallies), len(self.after))
+
+    def reset(self, mark: _Mark) -> None:
+        """Forget what was gathered since the mark; the database itself is brought back by its savepoint."""
+        # A flush since then made new dictionaries and left the rows of the old ones as they were.
+        self._later = {sql: mark.later[sql][:length] for sql, length in mark.lengths.items()}
+        self._counts, self._tallies = mark.counts, mark.tallies
+        del self.after[mark.follow_ups :]
+
 
 @dataclass(slots=True)
 class _Job:
@@ -101,6 +123,15 @@ class _Job:
     loop: asyncio.AbstractEventLoop | None = None
     awaited: asyncio.Future[Any] | None = None
     is_guarded: bool = False
+
+
+def _trouble_of(dialect: str) -> type[Exception]:
+    """What the driver raises when the database cannot do it now: full disk, lock, connection gone."""
+    if dialect == "sqlite":
+        return sqlite3.OperationalError
+    import psycopg
+
+    return psycopg.OperationalError
 
 
 def _settle_awaited(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
@@ -119,7 +150,9 @@ class Writer:
     def __init__(self, database: Database, dialect: str) -> None:
         self._database = database
         self._dialect = dialect
+        self._trouble = _trouble_of(dialect)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()  # nothing may be put behind the mark that ends the thread
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._is_closed = False
         self.commits = 0
@@ -131,8 +164,9 @@ class Writer:
 
     def close(self) -> None:
         """Finish what was handed in, then stop. Later changes fail with StoreUnavailable."""
-        self._is_closed = True
-        self._jobs.put(None)
+        with self._gate:
+            self._is_closed = True
+            self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
@@ -140,8 +174,10 @@ class Writer:
         """Run `change` in the next transaction; the future resolves after the commit.
 
         `is_guarded` gives it a savepoint, so that its exception undoes it alone and costs the others nothing.
+        Once handed in it cannot be cancelled.
         """
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
         self._put(_Job(change, future, is_guarded=is_guarded))
         return future
 
@@ -153,10 +189,11 @@ class Writer:
         return awaited
 
     def _put(self, job: _Job) -> None:
-        if self._is_closed:
-            self._answer([(job, None, StoreUnavailable("the database is closed"))])
-        else:
-            self._jobs.put(job)
+        with self._gate:
+            if not self._is_closed:
+                self._jobs.put(job)
+                return
+        self._answer([(job, None, StoreUnavailable("the database is closed"))])
 
     def _run(self) -> None:
         while True:
@@ -185,8 +222,17 @@ class Writer:
         return self._database.connection()
 
     def _begin(self) -> Transaction:
+        begin = "BEGIN IMMEDIATE" if self._dialect == "sqlite" else "BEGIN"
         connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE" if self._dialect == "sqlite" else "BEGIN")
+        try:
+            connection.execute(begin)
+        except Exception:
+            if self._database.is_connection_usable():
+                raise
+            # The server ended this connection while nothing was written, by a restart say: take a fresh one.
+            self._drop_connection()
+            connection = self._connection()
+            connection.execute(begin)
         return Transaction(connection, self._dialect)
 
     def _commit(self, batch: list[_Job]) -> list[tuple[_Job, Any, BaseException | None]]:
@@ -204,7 +250,7 @@ class Writer:
         except Exception as error:
             self._roll_back()
             if len(batch) == 1:
-                return [(batch[0], None, error)]
+                return [(batch[0], None, self._explained(error))]
             answers = []
             for job in batch:
                 answers.extend(self._commit([job]))
@@ -218,20 +264,26 @@ class Writer:
                 log.exception("a follow-up of a commit failed")
         return answers
 
+    def _explained(self, error: Exception) -> Exception:
+        if not isinstance(error, self._trouble):
+            return error
+        unavailable = StoreUnavailable(str(error))
+        unavailable.__cause__ = error
+        return unavailable
+
     def _apply(self, tx: Transaction, job: _Job) -> tuple[_Job, Any, BaseException | None]:
         if not job.is_guarded:
             return job, job.change(tx), None
         tx.execute("SAVEPOINT change")
-        before = (dict(tx._counts), dict(tx._tallies), {sql: len(rows) for sql, rows in tx._later.items()})
+        before = tx.mark()
         try:
             result = job.change(tx)
             tx.execute("RELEASE SAVEPOINT change")
         except Exception as error:
             tx.execute("ROLLBACK TO SAVEPOINT change")
             tx.execute("RELEASE SAVEPOINT change")
-            tx._counts, tx._tallies = before[0], before[1]
-            tx._later = {sql: rows[: before[2][sql]] for sql, rows in tx._later.items() if sql in before[2]}
-            return job, None, error
+            tx.reset(before)
+            return job, None, self._explained(error)
         return job, result, None
 
     def _roll_back(self) -> None:
