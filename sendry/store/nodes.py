@@ -16,6 +16,10 @@ SILENT_AFTER: Final = timedelta(minutes=3)
 """A node that did not show itself for this long is dead, wherever it ran."""
 
 
+class NumberLost(Exception):
+    """This process was silent for so long that another one has its number now: it must end and start again."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeLease:
     """This process's place among the running ones."""
@@ -40,12 +44,19 @@ def _ms(moment: datetime) -> int:
 
 
 def _dead(tx: Transaction, host: str, own_pid: int, now: datetime) -> list[int]:
+    """Numbers of processes that are gone, those of this machine first."""
     silent = _ms(now - SILENT_AFTER)
     dead = []
     for number, where, pid, seen_at in tx.execute("SELECT id, host, pid, seen_at FROM node"):
         if seen_at < silent or (where == host and (pid == own_pid or not _is_alive(pid))):
-            dead.append(number)
-    return dead
+            dead.append((where != host, number))
+    return [number for _, number in sorted(dead)]
+
+
+def _lock(tx: Transaction) -> None:
+    # SQLite lets one process write at a time; on PostgreSQL two that start together would take the same number.
+    if tx.dialect != "sqlite":
+        tx.execute("LOCK TABLE node IN SHARE ROW EXCLUSIVE MODE")
 
 
 def join(store: Store, roles: str, now: datetime) -> NodeLease:
@@ -53,10 +64,11 @@ def join(store: Store, roles: str, now: datetime) -> NodeLease:
     host, pid = socket.gethostname(), os.getpid()
 
     def change(tx: Transaction) -> tuple[int, list[int]]:
+        _lock(tx)
         dead = _dead(tx, host, pid, now)
         taken = {number for (number,) in tx.execute("SELECT id FROM node")} - set(dead)
         # The number of an earlier life on this machine first: its notes of what was in flight are beside the data.
-        candidates = [*sorted(dead), *(number for number in range(MAX_NODE + 1) if number not in taken)]
+        candidates = [*dead, *(number for number in range(MAX_NODE + 1) if number not in taken)]
         if not candidates:
             raise RuntimeError("1,024 processes of this installation run already")
         number = candidates[0]
@@ -78,11 +90,24 @@ def join(store: Store, roles: str, now: datetime) -> NodeLease:
 
 
 def show(store: Store, number: int, now: datetime) -> tuple[int, ...]:
-    """Say that this node lives, and learn which others do not."""
+    """Say that this node lives, and learn which others do not.
+
+    Raises NumberLost when another process took the number of this one for dead and holds it now.
+    """
     host, pid = socket.gethostname(), os.getpid()
 
     def change(tx: Transaction) -> list[int]:
-        tx.change("UPDATE node SET seen_at = ? WHERE id = ?", (_ms(now), number))
+        moment = _ms(now)
+        if not tx.change(
+            "UPDATE node SET seen_at = ? WHERE id = ? AND host = ? AND pid = ?", (moment, number, host, pid)
+        ):
+            _lock(tx)
+            if tx.execute("SELECT 1 FROM node WHERE id = ?", (number,)):
+                raise NumberLost(f"node number {number} belongs to another process now")
+            tx.change(
+                "INSERT INTO node (id, host, pid, roles, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (number, host, pid, "", moment, moment),
+            )
         return [gone for gone in _dead(tx, host, pid, now) if gone != number]
 
     return tuple(store.writer.call(change).result())
@@ -90,7 +115,10 @@ def show(store: Store, number: int, now: datetime) -> tuple[int, ...]:
 
 def leave(store: Store, number: int) -> None:
     """Give the number back at an orderly end."""
-    store.writer.call(lambda tx: tx.change("DELETE FROM node WHERE id = ?", (number,))).result()
+    host, pid = socket.gethostname(), os.getpid()
+    store.writer.call(
+        lambda tx: tx.change("DELETE FROM node WHERE id = ? AND host = ? AND pid = ?", (number, host, pid))
+    ).result()
 
 
 def remembered(store: Store, name: str, make: str) -> str:
