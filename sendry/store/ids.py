@@ -66,7 +66,7 @@ def to_text(number: int) -> str:
 
 def from_text(text: str) -> int | None:
     """The number behind an id as users see it, or None when it cannot be one."""
-    if len(text) != _LENGTH:
+    if len(text) != _LENGTH or not text.isascii():
         return None
     number = 0
     for char in text.lower():

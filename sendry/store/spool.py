@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,7 +76,9 @@ class Spool:
     def names_older_than(self, timestamp: float) -> list[str]:
         """Files last written before a Unix time: candidates for orphans of a crash."""
         found = []
-        for entry in os.scandir(self.folder):
-            if entry.is_file() and entry.name.endswith(".eml") and entry.stat().st_mtime < timestamp:
-                found.append(entry.name)
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # sent and removed meanwhile
+                    if entry.name.endswith(".eml") and entry.is_file() and entry.stat().st_mtime < timestamp:
+                        found.append(entry.name)
         return found
