@@ -87,8 +87,6 @@ class Conversation(Wire):
             self.part(lingers=False)
             return
         self._has_place = True
-        if self.settings.is_implicit_tls and self.transport is not None:
-            self.transport.pause_reading()  # what comes first is for the handshake
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def _why_not_here(self, address: object) -> Reply | None:
@@ -147,13 +145,13 @@ class Conversation(Wire):
         if self.transport is None:
             self._on_end(self)
 
-    async def _encrypt(self) -> None:
+    async def _encrypt(self, *, is_implicit: bool = False) -> None:
         """Start TLS and forget what was said before."""
         raise NotImplementedError
 
     async def _open(self) -> None:
         if self.settings.is_implicit_tls:
-            await self._encrypt()
+            await self._encrypt(is_implicit=True)
         # Two turns of the loop: what a client sent without waiting for us is here then (RFC 5321 section 4.3.1).
         await asyncio.sleep(0)
         await asyncio.sleep(0)

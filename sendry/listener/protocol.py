@@ -90,11 +90,12 @@ class SmtpProtocol(Conversation):
         self.say(replies.READY_FOR_TLS_WIRE)
         await self._encrypt()
 
-    async def _encrypt(self) -> None:
+    @override
+    async def _encrypt(self, *, is_implicit: bool = False) -> None:
         context = self.doors.contexts.context
         if context is None:
             raise Gone
-        await self.start_tls(context)
+        await self.start_tls(context, is_implicit=is_implicit)
         self.doors.counters.encrypted()
         # Nothing said in clear text counts any more (RFC 3207 section 4.2).
         self.session.host_name, self.session.extended_smtp = None, False

@@ -56,6 +56,7 @@ class SmtpServers:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         settings: Callable[[Config, ListenerKind], SessionSettings] = session_settings,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         self._config = config
         self._places = {
@@ -73,7 +74,7 @@ class SmtpServers:
         self._guard = guard
         self._settings = settings
         self._clock = clock
-        self._loop = new_loop()
+        self._loop = (make_loop or new_loop)()
         self._doors = Doors(
             intake=intake,
             logins=self.logins,

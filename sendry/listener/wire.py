@@ -288,23 +288,33 @@ class Wire(SMTP):
 
     # -- TLS
 
-    async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Go on in TLS; octets that came in clear text before are dropped (RFC 3207 section 4.2). Raises Gone."""
+    async def start_tls(self, context: ssl.SSLContext, *, is_implicit: bool = False) -> None:
+        """Go on in TLS. Octets that came before were clear text and are dropped (RFC 3207 section 4.2); with
+        `is_implicit` they are the beginning of the handshake. Raises Gone.
+        """
         self.flush()
         transport = self.transport
         if transport is None:
             raise Gone
-        self._in, self._at = b"", 0
+        self._in, self._at = self._in if is_implicit else b"", 0
         patience = self._patience
+        upgrade = self.loop.start_tls(
+            transport,
+            self,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=None if patience.command == inf else patience.command,
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
         try:
-            encrypted = await self.loop.start_tls(
-                transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=None if patience.command == inf else patience.command,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-            )
+            if is_implicit:
+                begun = self.loop.create_task(upgrade)
+                await asyncio.sleep(0)  # now the transport talks to the upgrade, no longer to us
+                _feed(transport.get_protocol(), self.take_block())
+                encrypted = await begun
+            else:
+                # Straight on: between the 220 and this nothing may be read.
+                encrypted = await upgrade
         except OSError as error:  # ssl.SSLError and the handshake's timeout are among them
             transport.abort()
             raise Gone from error
@@ -338,3 +348,16 @@ class Wire(SMTP):
             # A peer that takes nothing must not hold the connection by what we could not send.
             self._timer = self.loop.call_later(min(self._patience.write, 60.0), transport.abort)
             transport.close()
+
+
+def _feed(protocol: Any, octets: bytes) -> None:
+    """Give a buffered protocol what was received in its place: uvloop reads before it can be told not to.
+
+    uvloop's protocol of TLS has the two methods of asyncio.BufferedProtocol without being one.
+    """
+    while octets and hasattr(protocol, "get_buffer"):
+        room = memoryview(protocol.get_buffer(len(octets)))
+        taken = min(len(room), len(octets))
+        room[:taken] = octets[:taken]
+        protocol.buffer_updated(taken)
+        octets = octets[taken:]

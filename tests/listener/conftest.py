@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +25,6 @@ server.hostname = "mx.example.com"
 api.listen_addr = "127.0.0.1:8080"
 [smtp]
 domain = "example.com"
-listen_addr = "127.0.0.1:0"
-submission_addr = ""
-smtps_addr = ""
 """
 
 
@@ -79,9 +78,18 @@ def listen(sqlite_store: Store, intake: RecordingIntake) -> Iterator[Listen]:
     running: list[Listening] = []
 
     def start(
-        toml: str = "", *, patience: dict[str, float] | None = None, limits: dict[str, int] | None = None
+        toml: str = "",
+        *,
+        host: str = "127.0.0.1",
+        submission: bool = False,
+        smtps: bool = False,
+        patience: dict[str, float] | None = None,
+        limits: dict[str, int] | None = None,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> Listening:
-        config = loads(BASE + toml)
+        places = {"listen_addr": True, "submission_addr": submission, "smtps_addr": smtps}
+        lines = [f'{key} = "{f"{host}:0" if is_wanted else ""}"\n' for key, is_wanted in places.items()]
+        config = loads("".join([BASE, *lines, toml]))
 
         def settings(config: Config, kind: ListenerKind) -> SessionSettings:
             made = session_settings(config, kind)
@@ -91,13 +99,37 @@ def listen(sqlite_store: Store, intake: RecordingIntake) -> Iterator[Listen]:
                 limits=replace(made.limits, **(limits or {})),
             )
 
-        servers = SmtpServers(config, intake, Guard(config, sqlite_store), sqlite_store.spool, settings=settings)
+        servers = SmtpServers(
+            config, intake, Guard(config, sqlite_store), sqlite_store.spool, settings=settings, make_loop=make_loop
+        )
         running.append(Listening(servers, intake, sqlite_store, config))
         return running[-1]
 
     yield start
     for each in running:
         each.close()
+
+
+@pytest.fixture
+def sandbox(sqlite_store: Store, intake: RecordingIntake, tmp_path: Path) -> Iterator[Listening]:
+    """The listener of the sandbox profile."""
+    config = loads(f'smtp.listen_addr = "127.0.0.1:0"\nstorage.path = "{tmp_path}/queue.db"\n')
+    running = Listening(
+        SmtpServers(config, intake, Guard(config, sqlite_store), sqlite_store.spool), intake, sqlite_store, config
+    )
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def other_host() -> str:
+    """An address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
 
 
 @pytest.fixture
