@@ -36,11 +36,18 @@ _MAIL_NAMES: Final = {
     "cp874": "cp874",
     "utf_8_sig": "utf_8_sig",
 }
-# Not charsets of text, or (idna, punycode) quadratic in the length of the input.
+# Codecs among the aliases that do not give text. What is no alias (idna and punycode, which are quadratic in the
+# length of the input, unicode_escape ...) is not reached at all.
 _NOT_CHARSETS: Final = {
-    "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec",
-    "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem",
-}  # fmt: skip
+    "base64_codec",
+    "bz2_codec",
+    "hex_codec",
+    "mbcs",
+    "quopri_codec",
+    "rot_13",
+    "uu_codec",
+    "zlib_codec",
+}
 _CODECS: Final = set(aliases.aliases.values()) - _NOT_CHARSETS
 _KNOWN: Final = (
     {codec: codec for codec in _CODECS}

@@ -264,6 +264,15 @@ def test_thousands_of_parts_are_cut_and_said() -> None:
     assert read(raw, Limits(parts=3)).text == "x\nx"
 
 
+def test_the_limit_counts_the_parts_of_all_multiparts() -> None:
+    inner = "\r\n".join(["Content-Type: multipart/mixed; boundary=i", "", *(["--i", "", "x"] * 30), "--i--", ""])
+    raw = mail("Content-Type: multipart/mixed; boundary=o", "", *(["--o", inner] * 30), "--o--")
+    found = read(raw)
+    assert found.is_cut
+    assert len(found.parts) == Limits().parts
+    assert part_content(raw, 499) == b"x"
+
+
 def test_a_long_text_is_cut_and_said() -> None:
     for encoding, body in (("7bit", b"x" * 5000), ("base64", base64.encodebytes(b"x" * 5000))):
         raw = b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + body

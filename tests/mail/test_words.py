@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import binascii
 from email.header import decode_header, make_header
 
 import pytest
@@ -61,6 +62,15 @@ def test_written_text_reads_back_here_and_in_the_standard_library(text: str, use
     first, *rest = written.split("\r\n")
     assert used + len(first) <= max(LINE, used + 24)
     assert all(line.startswith(" ") and line.strip() and len(line) <= 900 for line in rest)
+
+
+def test_text_that_looks_encoded_is_encoded() -> None:
+    assert decode_header_text(encode_text("=?utf-8?q?x?=", 9).encode()) == "=?utf-8?q?x?="
+
+
+def test_a_character_is_never_cut_in_two() -> None:
+    for word in encode_text("漢é" * 60, 9).split("\r\n "):
+        binascii.a2b_base64(word.removeprefix("=?utf-8?b?").removesuffix("?=")).decode("utf-8")
 
 
 @given(TEXT)
