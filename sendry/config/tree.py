@@ -104,7 +104,13 @@ class Config:
 
     @property
     def data_dir(self) -> Path:
-        """The data folder: keys made at the first start and the spool are kept there, with PostgreSQL too."""
+        """The data folder: keys made at the first start and the spool are kept there, with PostgreSQL too.
+
+        Beside the SQLite file. With PostgreSQL ./data, unless storage.path was set: what it holds is made anew where
+        a platform gives every process a fresh disk, and there /var/lib cannot be written.
+        """
+        if self.storage.url and "storage.path" not in self.origins:
+            return Path("data")
         return self.storage.path.parent
 
     @property

@@ -52,6 +52,14 @@ def test_a_mail_domain_means_production() -> None:
     }
 
 
+def test_with_postgresql_the_data_folder_is_one_that_a_platform_lets_write() -> None:
+    url = 'storage.url = "postgresql://h/d"\n'
+    assert loads(PRODUCTION).data_dir == Path("/var/lib/sendry")
+    assert loads(url + PRODUCTION).data_dir == Path("data")
+    assert loads(url + 'storage.path = "/srv/mail/queue.db"\n' + PRODUCTION).data_dir == Path("/srv/mail")
+    assert loads(PRODUCTION, {"DATABASE_URL": "postgres://h/d"}).data_dir == Path("data")
+
+
 def test_what_is_set_wins_over_the_profile() -> None:
     config = loads(
         """
