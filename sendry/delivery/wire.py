@@ -31,8 +31,11 @@ class Wire(asyncio.Protocol):
         "_asked",
         "_buffer",
         "_can_write",
+        "_deadline",
         "_lines",
         "_loop",
+        "_outgoing",
+        "_patience",
         "_timer",
         "_waiter",
         "is_leaving",
@@ -49,10 +52,13 @@ class Wire(asyncio.Protocol):
         self.is_leaving = False  # QUIT is sent: whatever comes now closes the connection
         self._buffer = b""
         self._lines: list[bytes] = []
+        self._outgoing: list[bytes] = []
         self._asked = 0
         self._waiter: asyncio.Future[None] | None = None
         self._can_write: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._patience = 0.0
 
     # What asyncio calls
 
@@ -94,6 +100,9 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.lost is None:
             self.lost = f"the connection broke: {_words(error)}" if error else "the remote host closed the connection"
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._wake()
         if self._can_write is not None and not self._can_write.done():
             self._can_write.set_result(None)
@@ -109,12 +118,20 @@ class Wire(asyncio.Protocol):
     # What the session calls
 
     def send(self, octets: bytes) -> None:
-        """Hand octets to the connection; of no effect on a lost one."""
-        if self.lost is None and self.transport is not None:
-            self.transport.write(octets)
+        """Octets for the host. They go out with the next wait, joined: a system call costs more than a message."""
+        self._outgoing.append(octets)
+
+    def flush(self) -> None:
+        """Hand what was sent to the connection; of no effect on a lost one."""
+        outgoing = self._outgoing
+        if outgoing:
+            self._outgoing = []
+            if self.lost is None and self.transport is not None:
+                self.transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
 
     async def drain(self, patience: float) -> None:
         """Wait until most of what was sent has left this machine. Raises Lost."""
+        self.flush()
         if self._can_write is not None:
             try:
                 async with asyncio.timeout(patience):
@@ -126,18 +143,21 @@ class Wire(asyncio.Protocol):
 
     async def answers(self, count: int, patience: float) -> list[Reply]:
         """The next `count` replies; fewer only when the connection was lost before they came."""
+        self.flush()
         replies = self.replies
         if len(replies) < count and self.lost is None:
             self._asked = count
-            self._waiter = self._loop.create_future()
-            self._timer = self._loop.call_later(patience, self._time_is_up, patience)
+            self._patience = patience
+            self._deadline = self._loop.time() + patience
+            if self._timer is None or self._timer.when() > self._deadline:
+                self._set_timer(patience)
+            waiter = self._waiter = self._loop.create_future()
             try:
-                await self._waiter
+                await waiter
             finally:
                 self._waiter = None
-                if self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
+        if count == 1:
+            return [replies.popleft()] if replies else []
         return [replies.popleft() for _ in range(min(count, len(replies)))]
 
     async def answer(self, patience: float) -> Reply:
@@ -176,12 +196,25 @@ class Wire(asyncio.Protocol):
         if self.lost is not None or self.transport is None:
             return
         self.is_leaving = True
-        self.transport.write(b"QUIT\r\n")
+        self.send(b"QUIT\r\n")
+        self.flush()
         self._loop.call_later(patience, self.abort, "closed")
 
-    def _time_is_up(self, patience: float) -> None:
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        # One timer outlives many waits: to set one for each costs more than the wait itself.
         self._timer = None
-        self.abort(f"no reply within {patience:g} s")
+        if self._waiter is None or self.lost is not None:
+            return
+        left = self._deadline - self._loop.time()
+        if left > 0.001:
+            self._set_timer(left)
+        else:
+            self.abort(f"no reply within {self._patience:g} s")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
