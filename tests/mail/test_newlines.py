@@ -11,9 +11,7 @@ FORMS = [
     b"\n.\n", b"\r.\r", b"\r.\n", b"\n.\r", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r\n.\r",
     b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n",
 ]  # fmt: skip
-HOSTILE = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"\0", b"a", b"text"]), max_size=30).map(
-    b"".join
-)
+HOSTILE = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"\0", b"a", b"text"]), max_size=30).map(b"".join)
 
 
 def cut(octets: bytes, sizes: list[int]) -> list[bytes]:
