@@ -38,7 +38,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Silence:
-    """Say nothing, and go on listening."""
+    """Say nothing any more, and keep the connection."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ class RemoteMx:
         self._thread.join(5)
         self.drop_connections()
 
-    def _next(self, stage: str) -> Action:
+    def _next(self, stage: str, usual: str = "") -> Action:
         with self._changed:
             actions = self._script.get(stage)
             if not actions:
-                return USUAL[stage] if stage != "EHLO" else self._ehlo()
+                return usual or (USUAL[stage] if stage != "EHLO" else self._ehlo())
             return actions.pop(0) if len(actions) > 1 else actions[0]
 
     def _ehlo(self) -> str:
@@ -271,7 +271,7 @@ class _Conversation:
 
     def _rcpt(self, verb: str, argument: str) -> None:
         special = self.mx.judge_recipient(_path(argument))
-        said = self._do(special) if special is not None else self._act(verb)
+        said = self._do(special) if special is not None else self._act(verb, "" if self.mail else "503 5.5.1 no MAIL")
         if said.startswith("2"):
             self.rcpt.append(argument)
 
@@ -280,7 +280,7 @@ class _Conversation:
         self._act(verb)
 
     def _data(self, verb: str, argument: str) -> None:
-        if not self._act(verb).startswith("354"):
+        if not self._act(verb, "" if self.rcpt else "554 5.5.1 no valid recipients").startswith("354"):
             return
         while not (self.buffer.startswith(b".\r\n") or b"\r\n.\r\n" in self.buffer):
             self._fill()
@@ -291,8 +291,8 @@ class _Conversation:
         self.mail, self.rcpt = "", []
         self._act("dot")
 
-    def _act(self, stage: str) -> str:
-        return self._do(self.mx._next(stage))
+    def _act(self, stage: str, usual: str = "") -> str:
+        return self._do(self.mx._next(stage, usual))
 
     def _do(self, action: Action) -> str:
         if isinstance(action, str):
@@ -315,13 +315,15 @@ class _Conversation:
         if isinstance(action, Raw):
             self.sock.sendall(action.octets)
             return action.octets.decode("latin-1")
-        return ""
+        while True:  # Silence
+            self._fill()
 
     def _send(self, text: str) -> None:
         self.sock.sendall(text.encode("utf-8") + b"\r\n")
 
     def _secure(self) -> None:
-        assert self.mx.tls is not None
+        if self.mx.tls is None:
+            raise EOFError  # announced by the script, and not to be had
         clear = self.sock
         # The handshake comes second: while it runs, drop_connections() must know this socket.
         self.sock = self.mx.tls.wrap_socket(clear, server_side=True, do_handshake_on_connect=False)

@@ -247,6 +247,7 @@ class Exchange:
 
     async def _ask_one_by_one(self) -> bool:
         session = self.session
+        lines = [self._rcpt(work) for work in self._candidates]
         if session.needs_reset:
             if await self._ask(b"RSET\r\n") is None:
                 self._give_lost(self._candidates, Stage.MAIL)
@@ -261,8 +262,8 @@ class Exchange:
             self._refuse_all(reply, Stage.MAIL)
             return False
         replies: list[Reply] = []
-        for work in self._candidates:
-            reply = await self._ask(self._rcpt(work))
+        for line in lines:
+            reply = await self._ask(line)
             if reply is None:
                 break
             replies.append(reply)
