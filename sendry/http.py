@@ -56,10 +56,9 @@ class HttpServer:
     @property
     def address(self) -> HostPort:
         """Where it listens; the port is the real one when 0 was asked for."""
-        if hasattr(self._server, "effective_listen"):  # several sockets: IPv4 and IPv6
-            host, port = self._server.effective_listen[0]
-        else:
-            host, port = self._server.effective_host, self._server.effective_port
+        # One server for one socket, another class for several (IPv4 and IPv6 together).
+        several: list[tuple[str, int]] = getattr(self._server, "effective_listen", [])
+        host, port = several[0] if several else (self._server.effective_host, self._server.effective_port)  # type: ignore[attr-defined]  # missing in the stubs
         return HostPort(str(host), int(port))
 
     def start(self) -> None:
