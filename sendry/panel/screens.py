@@ -1,0 +1,8 @@
+"""Every screen of the panel: importing this module gives the blueprint all its addresses."""
+
+from __future__ import annotations
+
+from sendry.panel import dashboard, inbox, jump, message, messages, preferences, signin
+from sendry.panel.pages import panel
+
+__all__ = ["dashboard", "inbox", "jump", "message", "messages", "panel", "preferences", "signin"]
