@@ -56,9 +56,10 @@ class HttpServer:
     @property
     def address(self) -> HostPort:
         """Where it listens; the port is the real one when 0 was asked for."""
-        # One server for one socket, another class for several (IPv4 and IPv6 together).
-        several: list[tuple[str, int]] = getattr(self._server, "effective_listen", [])
-        host, port = several[0] if several else (self._server.effective_host, self._server.effective_port)  # type: ignore[attr-defined]  # missing in the stubs
+        # One server for one socket, another class for several (IPv4 and IPv6 together); the stubs know neither's.
+        server: Any = self._server
+        several: list[tuple[str, int]] = getattr(server, "effective_listen", [])
+        host, port = several[0] if several else (server.effective_host, server.effective_port)
         return HostPort(str(host), int(port))
 
     def start(self) -> None:
