@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sendry.config.sending import DomainConfig
 from sendry.config.tree import Config
 from sendry.config.values import DomainMode
 from sendry.mail.dkim import SigningKey, load_key
@@ -35,17 +34,17 @@ class Directory:
     """Own domains by name. A subdomain of an own domain is own too: the nearest configured parent decides."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._is_sandbox_profile = config.is_sandbox_profile
-        self._own = {name: self._read(name, config.domains.get(name)) for name in config.own_domains}
         self._lock = threading.Lock()
         self._keys: dict[tuple[Path, str, str], tuple[int, SigningKey]] = {}
-        self.find = lru_cache(maxsize=4096)(self._find)
+        self.replace(config)
 
-    def _read(self, name: str, settings: DomainConfig | None) -> SendingDomain:
-        if settings is None:
-            return SendingDomain(name, self._config.default_mode)
-        return SendingDomain(name, settings.mode, settings.redirect_to, settings.bcc_to, settings.default_from)
+    def replace(self, config: Config) -> None:
+        """Take over a changed configuration; mail that is accepted from now on goes by it."""
+        self._is_sandbox_profile = config.is_sandbox_profile
+        self._signing = config.dkim_keys
+        self._own = {name: _of(name, config) for name in config.own_domains}
+        # A new cache, and last: an answer by the old configuration that is being worked out stays in the old one.
+        self.find = lru_cache(maxsize=4096)(self._find)
 
     def own(self) -> tuple[SendingDomain, ...]:
         """Every configured domain."""
@@ -71,7 +70,7 @@ class Directory:
         Raises KeyUnreadable: the mail must wait, it may not go out unsigned.
         """
         name = from_domain
-        settings = self._config.dkim_keys
+        settings = self._signing
         while name and name not in settings:
             name = name.partition(".")[2]
         return tuple(self._load(key.key_file, name, key.selector) for key in settings.get(name, ()))
@@ -91,3 +90,10 @@ class Directory:
         with self._lock:
             self._keys[path, domain, selector] = (changed, key)
         return key
+
+
+def _of(name: str, config: Config) -> SendingDomain:
+    settings = config.domains.get(name)
+    if settings is None:
+        return SendingDomain(name, config.default_mode)
+    return SendingDomain(name, settings.mode, settings.redirect_to, settings.bcc_to, settings.default_from)
