@@ -6,22 +6,25 @@ is in flight is finished within the time allowed, the rest goes back to the line
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import logging
 import os
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from sendry import __version__, logs
 from sendry.access.guard import Guard
+from sendry.config import ConfigError, find_config_path, load
+from sendry.config.changes import changed_keys, needs_restart, taken_over
 from sendry.config.tree import Config
 from sendry.config.values import HostPort
 from sendry.domains.registry import Directory
@@ -66,6 +69,7 @@ class Service:
     def __init__(self, config: Config, roles: Sequence[Role] = EVERYTHING) -> None:
         self.roles = tuple(roles)
         self.started_at = datetime.now(UTC)
+        self._read = config
         self.store = _open(config)
         try:
             self.config, self.new_api_key = _with_api_key(config, self.store)
@@ -78,6 +82,9 @@ class Service:
             )  # fmt: skip
             self.queue.recover(self.started_at, self.node.dead)
             self._in_flight.forget_left_over()
+        except OSError as error:
+            self.store.close()
+            raise StartError(f"the data folder {config.data_dir} cannot be used: {error}") from error
         except BaseException:
             self.store.close()
             raise
@@ -135,7 +142,7 @@ class Service:
             if Role.WEB in self.roles:
                 self._start_http()
             self._start_metrics()
-            self._start_jobs()
+            self.start_jobs()
         except BaseException:
             self.stop()
             raise
@@ -180,11 +187,22 @@ class Service:
             raise StartError(str(error)) from error
         self.metrics_http.start()
 
-    def _start_jobs(self) -> None:
+    def start_jobs(self) -> None:
+        """Begin the periodic work; `start` does so last."""
         jobs = of_line(self.config, self.store, self.queue)
         jobs.append(Job("metrics", self.config.metrics.flush_interval, self.metrics.flush))
         self.schedule = Schedule(jobs)
         self.schedule.start()
+
+    def reload(self, config: Config) -> tuple[str, ...]:
+        """Take over domains, DKIM keys, users and certificates; gives the changed keys that wait for a restart."""
+        waiting = tuple(key for key in changed_keys(self._read, config) if needs_restart(key))
+        self._read = taken_over(self._read, config)
+        self.config = taken_over(self.config, config)
+        self.directory.replace(self.config)
+        if self.smtp is not None:
+            self.smtp.reload(self.config)
+        return waiting
 
     def stop(self) -> None:
         """Stop in order, within `server.shutdown_timeout`. Nothing accepted is lost."""
@@ -284,33 +302,71 @@ def describe(service: Service) -> str:
 def serve(config: Config, roles: Sequence[Role] = EVERYTHING) -> int:
     """Run until a signal comes; gives the exit code. A second signal ends the process at once."""
     logs.configure(config.logging.level, config.logging.format)
+    ends = _listen_to_signals()
     try:
         service = Service(config, roles)
         service.start()
     except StartError as error:
-        print(f"sendry: {error}", file=sys.stderr)  # noqa: T201 - told to the person who started it
+        _tell(f"sendry: {error}")
         return 1
-    print(describe(service), file=sys.stderr, flush=True)  # noqa: T201 - told to the person who started it
-    ended = threading.Event()
-
-    def end(number: int, _frame: Any) -> None:
-        if ended.is_set():
-            os._exit(128 + number)  # nothing accepted is lost: what is not settled stands under a lease
-        ended.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    ended.wait()
+    _tell(describe(service))
+    while not ends.get():
+        _reload(service, config.file)
     log.info("stopping")
     service.stop()
     log.info("stopped")
     return 0
 
 
+def _listen_to_signals() -> SimpleQueue[bool]:
+    """From now on each signal puts in whether it asks for the end (SIGTERM, SIGINT) or for a reload (SIGHUP)."""
+    signals: SimpleQueue[bool] = SimpleQueue()  # unlike an Event it may be used in the midst of its own wait
+    had_terminal = os.isatty(0)
+    is_ending = False
+
+    def note(number: int, _frame: Any) -> None:
+        nonlocal is_ending
+        # A terminal that was closed sends SIGHUP too, and nobody wants a server that stays behind.
+        is_end = number != signal.SIGHUP or (had_terminal and not os.isatty(0))
+        if is_end and is_ending:
+            os._exit(128 + number)  # nothing accepted is lost: what is not settled stands under a lease
+        is_ending = is_ending or is_end
+        signals.put(is_end)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    return signals
+
+
+def _reload(service: Service, path: Path | None) -> None:
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        for fault in error.faults:
+            log.error("configuration is not taken over", extra={"fault": str(fault)})
+        return
+    waiting = service.reload(config)
+    log.info("certificates, domains and users are reloaded")
+    if waiting:
+        log.warning("some changed settings need a restart", extra={"keys": ", ".join(waiting)})
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - told to the person who started it
+
+
 def wsgi_app() -> Flask:
     """Panel and API for another WSGI server: `app:app`. That process delivers nothing and takes no SMTP."""
-    from sendry.config import find_config_path, load
-
-    config = load(find_config_path(None, os.environ), os.environ)
-    logs.configure(config.logging.level, config.logging.format)
-    return Service(config, (Role.WEB,)).app()
+    try:
+        config = load(find_config_path(None, os.environ), os.environ)
+        logs.configure(config.logging.level, config.logging.format)
+        service = Service(config, (Role.WEB,))
+    except ConfigError as error:
+        _tell("\n".join(map(str, error.faults)))
+        sys.exit(1)
+    except StartError as error:
+        _tell(f"sendry: {error}")
+        sys.exit(1)
+    service.start_jobs()  # a process that does not show itself is taken for dead, and loses its number
+    atexit.register(service.stop)
+    return service.app()
