@@ -111,14 +111,6 @@ Recipient.add_index(
     )
 )
 Recipient.add_index(
-    Recipient.index(
-        Recipient.destination,
-        Recipient.next_attempt_at,
-        where=SQL("next_attempt_at IS NOT NULL"),
-        name="recipient_waiting",
-    )
-)
-Recipient.add_index(
     Recipient.index(Recipient.lease_until, where=SQL("lease_until IS NOT NULL"), name="recipient_lease")
 )
 
