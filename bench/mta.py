@@ -72,7 +72,7 @@ def pair(
     ours: list[Figures] = []
     peer: list[Figures] = []
     try:
-        roles = "smtp" if is_hold else "web,smtp,worker"
+        roles = "smtp" if is_hold else "smtp,worker"
         with Sendry(sink_port, roles=roles, more=more, preload=preload) as sendry:
             wait_for_banner(port)
             sides = [
