@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 
 from flask import Blueprint, Response
 
@@ -91,8 +91,8 @@ def message_or_404(identity: str) -> MessageView:
 def raw_mail(stored: StoredContent, identity: str) -> Response:
     """The octets of a message as a download, piece by piece."""
     chunks = stored.chunks()
-    first = next(chunks, b"")  # before the status line, so that a missing file is still an error answer
-    body: Iterator[bytes] = chain((first,), chunks)
+    # Head and beginning of the rest before the status line, so that a missing file is still an error answer.
+    body: Iterator[bytes] = chain(list(islice(chunks, 2)), chunks)
     headers = {
         "Content-Length": str(stored.size),
         "Content-Disposition": f'attachment; filename="{identity.lower()}.eml"',

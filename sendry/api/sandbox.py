@@ -20,6 +20,7 @@ from sendry.sandbox.content import File
 
 bp = Blueprint("sandbox", __name__)
 
+_NOT_IN_FILES: Final = str.maketrans(dict.fromkeys('"\\/:*?<>|', "_"))
 _NOTHING_RUNS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -93,7 +94,7 @@ def part(identity: str, place: int) -> Response:
 def _download(file: File | None, noun: str) -> Response:
     if file is None:
         raise not_found(noun)
-    name = file.part.filename or "part"
+    name = file.part.filename.translate(_NOT_IN_FILES) or "part"
     plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._- ") else "_" for sign in name)
     named = f"filename=\"{plain[:100]}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
     headers = {**_NOTHING_RUNS, "Content-Disposition": f"attachment; {named}"}

@@ -16,6 +16,8 @@ from werkzeug.test import TestResponse
 
 from sendry import api, public
 from sendry.config import loads
+from sendry.mail import headers
+from sendry.mail.envelope import Addressee, Content, Envelope, Origin, OriginKind
 from sendry.queue.work import Result, Tried, Work
 from sendry.service import Role, Service
 
@@ -44,9 +46,9 @@ class House:
     client: FlaskClient
 
     def call(self, method: str, path: str, *, key: str = KEY, **more: Any) -> TestResponse:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        headers.update(more.pop("headers", {}))
-        return self.client.open(f"/api/v1{path}", method=method, headers=headers, **more)
+        fields = {"Authorization": f"Bearer {key}"} if key else {}
+        fields.update(more.pop("headers", {}))
+        return self.client.open(f"/api/v1{path}", method=method, headers=fields, **more)
 
     def get(self, path: str, **more: Any) -> TestResponse:
         return self.call("GET", path, **more)
@@ -62,6 +64,12 @@ class House:
         answer = self.post("/send", json={**MAIL, **fields})
         assert answer.status_code == 202, answer.json
         return str(body(answer)["id"])
+
+    def take(self, raw: bytes, sender: str = "a@sandbox.example", to: tuple[str, ...] = ("b@example.net",)) -> str:
+        """Let a mail come in by SMTP; gives its id."""
+        origin = Origin(OriginKind.SMTP, "app", "192.0.2.5", may_relay=True)
+        envelope = Envelope(sender, tuple(map(Addressee, to)), Content(*headers.split(raw)), origin)
+        return self.service.intake.accept(envelope, datetime.now(UTC)).result()
 
     def fill_disk(self) -> None:
         """From here on the database takes no message."""
