@@ -24,7 +24,7 @@ from sendry.store.writer import Transaction
 log = logging.getLogger(__name__)
 
 _MOST_KEPT: Final = 20_000  # subjects in memory; above it what has run out, then the oldest, is forgotten
-_LONGEST_NAME: Final = 200  # characters; longer names are told apart by a digest
+_LONGEST_NAME: Final = 200  # characters; longer names, and those no database keeps, are told apart by a digest
 
 _SAVE: Final = (
     "INSERT INTO auth_failure (subject, failures, window_start, blocked_until) VALUES (?, ?, ?, ?) "
@@ -146,8 +146,8 @@ def _subjects(ip: str, name: str) -> list[str]:
     if ip:
         found.append(f"ip:{_network(ip)}")
     if name:
-        folded = name.casefold().replace("\0", "")
-        if len(folded) > _LONGEST_NAME:
+        folded = name.casefold()
+        if len(folded) > _LONGEST_NAME or not folded.isprintable():
             folded = hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()
         found.append(f"name:{folded}")
     return found

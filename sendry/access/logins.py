@@ -20,19 +20,21 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-_AT_ONCE: Final = 3  # hashes computed at the same time
+AT_ONCE: Final = 3
+"""Hashes computed at the same time."""
+
 _REMEMBERED_SECONDS: Final = 300.0
 _MOST_REMEMBERED: Final = 10_000
 _LONGEST_PASSWORD: Final = 1024  # octets; what is longer is nobody's
 
 # The cost of a sign-in on a public port: 19 MiB and about 35 ms (RFC 9106 section 4 allows more where memory does).
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-_hashing: Final = threading.BoundedSemaphore(_AT_ONCE)
+hashing: Final = threading.BoundedSemaphore(AT_ONCE)
 
 
 def hash_password(password: str) -> str:
     """The password as `smtp.auth.users` wants it: an argon2id hash. Blocks for about 35 ms."""
-    with _hashing:
+    with hashing:
         return _HASHER.hash(password)
 
 
@@ -43,7 +45,7 @@ def is_hash(stored: str) -> bool:
 
 def verify_hash(stored: str, password: str) -> bool:
     """Whether an argon2 hash is of this password. Blocks for about 35 ms; a broken hash is of none."""
-    with _hashing:
+    with hashing:
         try:
             return _HASHER.verify(stored, password)
         except (VerificationError, InvalidHashError):
@@ -64,7 +66,7 @@ class Logins:
         self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
         self._remembered: dict[str, tuple[bytes, float]] = {}  # name: digest of the password, good until
-        self.workers = ThreadPoolExecutor(_AT_ONCE, "sign-in")
+        self.workers = ThreadPoolExecutor(AT_ONCE, "sign-in")
         self._nobody = ""
         self._users: dict[str, str] = {}
         self.replace(users)

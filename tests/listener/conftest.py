@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ api.listen_addr = "127.0.0.1:8080"
 [smtp]
 domain = "example.com"
 """
+
+
+PLACES = ("listen_addr", "submission_addr", "smtps_addr")
 
 
 class Listening:
@@ -73,7 +76,7 @@ def intake() -> RecordingIntake:
 def listen(sqlite_store: Store, intake: RecordingIntake) -> Iterator[Listen]:
     """Start listeners: TOML to add to the smtp table, and settings of sessions to change.
 
-    `patience` and `limits` are fields to replace in those.
+    `patience` and `limits` are fields to replace in those, `places` ports for the listeners in their order.
     """
     running: list[Listening] = []
 
@@ -83,12 +86,16 @@ def listen(sqlite_store: Store, intake: RecordingIntake) -> Iterator[Listen]:
         host: str = "127.0.0.1",
         submission: bool = False,
         smtps: bool = False,
+        places: Sequence[int] = (),
         patience: dict[str, float] | None = None,
         limits: dict[str, int] | None = None,
         make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> Listening:
-        places = {"listen_addr": True, "submission_addr": submission, "smtps_addr": smtps}
-        lines = [f'{key} = "{f"{host}:0" if is_wanted else ""}"\n' for key, is_wanted in places.items()]
+        ports: dict[str, int] = {"listen_addr": 0}
+        ports |= {"submission_addr": 0} if submission else {}
+        ports |= {"smtps_addr": 0} if smtps else {}
+        ports |= dict(zip(PLACES, places, strict=False))
+        lines = [f'{key} = "{f"{host}:{ports[key]}" if key in ports else ""}"\n' for key in PLACES]
         config = loads("".join([BASE, *lines, toml]))
 
         def settings(config: Config, kind: ListenerKind) -> SessionSettings:

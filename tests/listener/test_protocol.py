@@ -213,7 +213,7 @@ class TestData:
         assert spool_files(server.store) == []
 
     def test_without_end_is_cut_off(self, listen: Listen) -> None:
-        server = listen("max_message_bytes = 1000")
+        server = listen("max_message_bytes = 1000", patience={"linger": 0.2})
         with server.connect() as client:
             client.hello().transaction()
             endless = itertools.repeat(b"x" * 1_000_000)
