@@ -18,10 +18,10 @@ import pytest
 
 from sendry.store.database import Store, open_store
 from sendry.store.writer import StoreUnavailable, Transaction
+from tests.make import SOON, held_up
 from tests.postgres import Cluster
 
 INSERT = "INSERT INTO setting (name, value) VALUES (?, ?)"
-SOON = 20  # seconds until a test gives up on an answer that should come at once
 
 
 def put(name: str, value: str = "") -> Callable[[Transaction], int]:
@@ -34,24 +34,6 @@ def add(name: str) -> Callable[[Transaction], None]:
 
 def names(store: Store) -> list[str]:
     return [name for (name,) in store.rows("SELECT name FROM setting ORDER BY name")]
-
-
-@contextmanager
-def held_up(store: Store) -> Iterator[None]:
-    """While the body runs, the writer is busy with one change, and what is handed in waits for the next commit."""
-    busy, go = threading.Event(), threading.Event()
-
-    def wait(_tx: Transaction) -> None:
-        busy.set()
-        assert go.wait(SOON)
-
-    holding = store.writer.call(wait)
-    assert busy.wait(SOON)
-    try:
-        yield
-    finally:
-        go.set()
-    holding.result(SOON)
 
 
 class TestSharing:
