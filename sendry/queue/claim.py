@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendry.queue import rows
-from sendry.queue.states import EventKind, Route, Status
+from sendry.queue.states import WAITING, EventKind, Route, Status
 from sendry.queue.work import Work
 from sendry.store.database import Store
 from sendry.store.ids import IdSource
@@ -31,13 +31,19 @@ _TAKE: Final = (
 )
 _GIVE_BACK: Final = (
     "UPDATE recipient SET status = ?, next_attempt_at = ?, lease_until = NULL, lease_node = NULL"
-    " WHERE id = ? AND status = 'sending' AND lease_node = ?"
+    " WHERE id = ? AND status = 'sending' AND lease_node = ? AND lease_until = ?"
 )
+_HELD: Final = "SELECT id, message_id, attempts, lease_node, lease_until FROM recipient WHERE lease_until IS NOT NULL"
+
+
+def lease_of(now: datetime) -> int:
+    """The end of a lease that begins now, in ms; it also tells one lease from an earlier one of the same node."""
+    return rows.to_ms(now + LEASE)
 
 
 def due_change(node: int, now: datetime, limit: int) -> Callable[[Transaction], list[Row]]:
     """The change that takes up to `limit` due recipients, transactional mail first."""
-    moment, lease = rows.to_ms(now), rows.to_ms(now + LEASE)
+    moment, lease = rows.to_ms(now), lease_of(now)
 
     def change(tx: Transaction) -> list[Row]:
         lock = "" if tx.dialect == "sqlite" else " FOR UPDATE OF r SKIP LOCKED"
@@ -50,7 +56,7 @@ def due_change(node: int, now: datetime, limit: int) -> Callable[[Transaction], 
         taken = tx.change_many(_TAKE, [(lease, node, row[0]) for row in found])
         if taken != len(found):  # rows are locked here, so this cannot be a race
             raise RuntimeError(f"claimed {taken} of {len(found)} recipients")
-        for status in (Status.PENDING, Status.DEFERRED):
+        for status in WAITING:
             number = sum(row[23] == status for row in found)
             rows.moved(tx, status, Status.SENDING, number)
         return found
@@ -69,8 +75,8 @@ def _contents(store: Store, claimed: Sequence[Row]) -> dict[int, bytes]:
     return found
 
 
-def to_work(store: Store, claimed: Sequence[Row]) -> list[Work]:
-    """Claimed rows as values, small contents read along."""
+def to_work(store: Store, claimed: Sequence[Row], lease: int) -> list[Work]:
+    """Claimed rows as values, small contents read along; `lease` is `lease_of` the time of the claim."""
     contents = _contents(store, claimed)
     return [
         Work(
@@ -98,25 +104,41 @@ def to_work(store: Store, claimed: Sequence[Row]) -> list[Work]:
             envid=row[21],
             recipient_count=row[22],
             small=contents.get(row[1]),
+            lease=lease,
         )
         for row in claimed
     ]
 
 
-def release_change(node: int, work: Sequence[Work], until: datetime) -> Callable[[Transaction], int]:
+def _derive_untried(tx: Transaction, attempts: int, message_id: int, moment: int) -> None:
+    # A recipient that was put off without a try was deferred and is pending again; with tries it stays deferred.
+    if not attempts:
+        rows.derive_status(tx, message_id, moment)
+
+
+def release_change(node: int, work: Sequence[Work], until: datetime, now: datetime) -> Callable[[Transaction], int]:
     """The change that gives claimed recipients back untouched, due again at `until`."""
-    moment = rows.to_ms(until)
+    due, moment = rows.to_ms(until), rows.to_ms(now)
 
     def change(tx: Transaction) -> int:
         given = 0
         for item in work:
             status = rows.waiting_status(item.attempts)
-            if tx.change(_GIVE_BACK, (status, moment, item.recipient_id, node)):
+            if tx.change(_GIVE_BACK, (status.value, due, item.recipient_id, node, item.lease)):
                 rows.moved(tx, Status.SENDING, status)
+                _derive_untried(tx, item.attempts, item.message_id, moment)
                 given += 1
         return given
 
     return change
+
+
+def needs_recovery(store: Store, now: datetime, dead_nodes: Collection[int]) -> bool:
+    """Whether there is anything for `recover_change` to do; most of the time there is not."""
+    held = store.rows(
+        "SELECT lease_node, MIN(lease_until) FROM recipient WHERE lease_until IS NOT NULL GROUP BY lease_node"
+    )
+    return any(node in dead_nodes or until < rows.to_ms(now) for node, until in held)
 
 
 def recover_change(
@@ -129,26 +151,22 @@ def recover_change(
     moment = rows.to_ms(now)
 
     def change(tx: Transaction) -> int:
-        found = tx.execute(
-            "SELECT id, message_id, attempts, lease_node FROM recipient"
-            " WHERE lease_until IS NOT NULL AND lease_until < ?",
-            (moment,),
-        )
+        found = tx.execute(f"{_HELD} AND lease_until < ?", (moment,))
         for node in dead_nodes:
-            found += tx.execute(
-                "SELECT id, message_id, attempts, lease_node FROM recipient"
-                " WHERE lease_until IS NOT NULL AND lease_until >= ? AND lease_node = ?",
-                (moment, node),
-            )
-        for recipient_id, message_id, attempts, node in found:
+            found += tx.execute(f"{_HELD} AND lease_until >= ? AND lease_node = ?", (moment, node))
+        recovered = 0
+        for recipient_id, message_id, attempts, node, lease in found:
             is_unknown = recipient_id in in_flight
             status = Status.DEFERRED if is_unknown else rows.waiting_status(attempts)
-            if not tx.change(_GIVE_BACK, (status, moment, recipient_id, node)):
-                continue
+            if not tx.change(_GIVE_BACK, (status.value, moment, recipient_id, node, lease)):
+                continue  # another node was quicker
             rows.moved(tx, Status.SENDING, status)
             if is_unknown:
                 _note_unknown(tx, ids.next(), message_id, recipient_id, moment)
-        return len(found)
+            else:
+                _derive_untried(tx, attempts, message_id, moment)
+            recovered += 1
+        return recovered
 
     return change
 
@@ -168,4 +186,8 @@ def _note_unknown(tx: Transaction, number: int, message_id: int, recipient_id: i
         rows.INSERT_EVENT,
         [(number, message_id, recipient_id, EventKind.DEFERRED.value, moment, '{"outcome":"unknown"}')],
     )
-    tx.change(rows.DERIVE_STATUS, (moment, message_id))
+    deferred = Status.DEFERRED.value
+    tx.count(f"total.{deferred}", 1)
+    for (domain,) in tx.execute("SELECT domain FROM message WHERE id = ?", (message_id,)):
+        tx.tally(moment - moment % rows.HOUR_MS, domain, deferred, 1)
+    rows.derive_status(tx, message_id, moment)

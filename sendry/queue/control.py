@@ -47,7 +47,7 @@ def cancel_change(ids: IdSource, message_id: int, now: datetime) -> Callable[[Tr
                 _event(tx, ids, message_id, recipient_id, EventKind.CANCELLED, moment)
                 cancelled += 1
         if cancelled:
-            tx.change(rows.DERIVE_STATUS, (moment, message_id))
+            rows.derive_status(tx, message_id, moment)
         return cancelled
 
     return change
@@ -80,7 +80,7 @@ def retry_change(
             retried += 1
         if retried:
             tx.count("dead.total", -tx.change("DELETE FROM dead_letter WHERE message_id = ?", (message_id,)))
-            tx.change(rows.DERIVE_STATUS, (moment, message_id))
+            rows.derive_status(tx, message_id, moment)
             tx.after.append(wake)
         return retried
 
@@ -94,13 +94,14 @@ def erase(tx: Transaction, message_ids: Sequence[int], remove_file: Callable[[st
         found = tx.execute("SELECT spool FROM message WHERE id = ?", (message_id,))
         if not found:
             continue
-        for (status,) in tx.execute("SELECT status FROM recipient WHERE message_id = ?", (message_id,)):
+        # Counted by what was deleted, not by what was seen before: another node may have been there in between.
+        for (status,) in tx.execute("DELETE FROM recipient WHERE message_id = ? RETURNING status", (message_id,)):
             rows.moved(tx, status, None)
-        for (is_read,) in tx.execute("SELECT is_read FROM capture WHERE message_id = ?", (message_id,)):
+        for (is_read,) in tx.execute("DELETE FROM capture WHERE message_id = ? RETURNING is_read", (message_id,)):
             tx.count("capture.total", -1)
             tx.count("capture.unread", 0 if is_read else -1)
         tx.count("dead.total", -tx.change("DELETE FROM dead_letter WHERE message_id = ?", (message_id,)))
-        for table in ("capture", "message_tag", "event", "attempt", "recipient", "content"):
+        for table in ("message_tag", "event", "attempt", "content"):
             tx.change(f"DELETE FROM {table} WHERE message_id = ?", (message_id,))
         tx.change("DELETE FROM message WHERE id = ?", (message_id,))
         if found[0][0]:
@@ -116,20 +117,11 @@ def delete_change(message_id: int, remove_file: Callable[[str], None]) -> Callab
     def change(tx: Transaction) -> Deleted:
         if not tx.execute("SELECT 1 FROM message WHERE id = ?", (message_id,)):
             return Deleted.UNKNOWN
-        # What waits is taken out of the line first, so that no other node can claim it meanwhile.
-        for recipient_id, status in tx.execute(
-            "SELECT id, status FROM recipient WHERE message_id = ?", (message_id,)
-        ):
-            if status == Status.SENDING:
-                return Deleted.IN_FLIGHT
-            if status in (Status.PENDING, Status.DEFERRED):
-                if not tx.change(
-                    "UPDATE recipient SET status = 'cancelled', next_attempt_at = NULL"
-                    " WHERE id = ? AND next_attempt_at IS NOT NULL",
-                    (recipient_id,),
-                ):
-                    return Deleted.IN_FLIGHT
-                rows.moved(tx, status, Status.CANCELLED)
+        # The lock keeps other nodes from claiming what waits.
+        lock = "" if tx.dialect == "sqlite" else " FOR UPDATE"
+        statuses = tx.execute(f"SELECT status FROM recipient WHERE message_id = ?{lock}", (message_id,))
+        if (Status.SENDING.value,) in statuses:
+            return Deleted.IN_FLIGHT
         erase(tx, [message_id], remove_file)
         return Deleted.DONE
 

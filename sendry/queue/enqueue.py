@@ -65,6 +65,7 @@ def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
         else:
             delivered += 1
     status = Status.PENDING if delivered else Status.DELIVERED
+    tags = list(dict.fromkeys(rows.clean(tag, 100) for tag in message.tags))
     gathered.inserts[rows.INSERT_MESSAGE].append(
         (
             message.id, message.sender, rows.clean(message.header_from, 500), rows.clean(message.subject, 255),
@@ -72,12 +73,12 @@ def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
             origin.name, origin.client_ip, content.size, len(message.recipients), message.priority,
             message.smtputf8, message.eight_bit, message.ret, message.envid, content.spool, content.spool_offset,
             json.dumps(dict(message.metadata)) if message.metadata else "",
-            json.dumps(message.tags) if message.tags else "", now, now,
+            json.dumps(tags) if tags else "", now, now,
         )
     )  # fmt: skip
     gathered.inserts[rows.INSERT_CONTENT].append((message.id, 0, content.head + content.body))
     gathered.inserts[rows.INSERT_EVENT].append((taken[0], message.id, None, EventKind.ACCEPTED.value, now, ""))
-    for tag in dict.fromkeys(message.tags):
+    for tag in tags:
         gathered.insert(rows.INSERT_TAG, (tag, message.id))
     if message.capture is not None:
         capture = message.capture

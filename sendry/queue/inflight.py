@@ -1,8 +1,10 @@
 """Which recipients were past the point of no return when the process died.
 
 Before the final dot of a transaction goes out, its recipients are noted in a memory-mapped file; after their
-result is on disk they are taken out. The pages survive `kill -9` without a system call per message, so a node
-that starts can tell «claimed, never sent» (goes back to the line) from «the other side may have it» (marked).
+result is on disk they are taken out. The pages survive `kill -9` without a system call per message, so whoever
+recovers can tell «claimed, never sent» (goes back to the line) from «the other side may have it» (marked).
+
+All nodes of a machine keep their notes in one folder, in files called `in-flight…`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import mmap
 import struct
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,24 +22,33 @@ _ID = struct.Struct("<Q")
 
 
 class InFlight:
-    """The notes of one node."""
+    """The notes of one node. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
-        self._file.truncate(_SLOTS * _ID.size)
-        self._map = mmap.mmap(self._file.fileno(), _SLOTS * _ID.size)
+        self._folder = path.parent
+        with path.open("a+b") as file:
+            file.truncate(_SLOTS * _ID.size)
+            self._map = mmap.mmap(file.fileno(), _SLOTS * _ID.size)
         self._lock = threading.Lock()
         self._slots: dict[int, int] = {}
-        self._free: list[int] = []
-        self._next = 0
-        self.left_over = frozenset(number for (number,) in _ID.iter_unpack(self._map[:]) if number)
+        numbers = [number for (number,) in _ID.iter_unpack(self._map[:])]
+        self._left = {slot: number for slot, number in enumerate(numbers) if number}
+        self._next = max(self._left, default=-1) + 1
+        self._free = [slot for slot in range(self._next) if slot not in self._left]
+
+    @property
+    def left_over(self) -> frozenset[int]:
         """Recipient ids that an earlier life of this node left behind."""
+        return frozenset(self._left.values())
 
     def forget_left_over(self) -> None:
-        """The left-over ids are dealt with: start with an empty file."""
-        self._map[:] = bytes(len(self._map))
-        self.left_over = frozenset()
+        """The left-over ids are dealt with; what was noted since stays."""
+        with self._lock:
+            for slot in self._left:
+                self._write(slot, 0)
+                self._free.append(slot)
+            self._left = {}
 
     def note(self, recipient_ids: Iterable[int]) -> None:
         """These are about to be sent."""
@@ -51,7 +63,7 @@ class InFlight:
                 else:
                     raise RuntimeError(f"more than {_SLOTS} recipients in flight")
                 self._slots[number] = slot
-                _ID.pack_into(self._map, slot * _ID.size, number)
+                self._write(slot, number)
 
     def clear(self, recipient_ids: Iterable[int]) -> None:
         """Their results are on disk."""
@@ -59,10 +71,29 @@ class InFlight:
             for number in recipient_ids:
                 slot = self._slots.pop(number, None)
                 if slot is not None:
-                    _ID.pack_into(self._map, slot * _ID.size, 0)
+                    self._write(slot, 0)
                     self._free.append(slot)
 
+    def holds(self, recipient_id: int) -> bool:
+        """Whether this life of the node noted it."""
+        return recipient_id in self._slots
+
+    def of_all_nodes(self) -> frozenset[int]:
+        """What every node of this machine, alive or dead, has noted now. Reads files of 512 KiB."""
+        found: set[int] = set()
+        for path in self._folder.glob("in-flight*"):
+            with suppress(FileNotFoundError):
+                octets = path.read_bytes()
+                whole = octets[: len(octets) // _ID.size * _ID.size]
+                found.update(number for (number,) in _ID.iter_unpack(whole))
+        return frozenset(found - {0})
+
     def close(self) -> None:
-        """Let go of the file."""
-        self._map.close()
-        self._file.close()
+        """Let go of the file; later calls change nothing."""
+        with self._lock:
+            self._map.close()
+
+    def _write(self, slot: int, number: int) -> None:
+        # A worker that answers after the end only leaves its note where the next life finds it.
+        if not self._map.closed:
+            _ID.pack_into(self._map, slot * _ID.size, number)

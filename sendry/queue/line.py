@@ -91,7 +91,7 @@ class Queue:
     def claim(self, now: datetime, limit: int) -> list[Work]:
         """Take up to `limit` due recipients under a lease. Blocks: call it off the loop."""
         taken = self.store.writer.call(claim.due_change(self.node, now, limit), is_guarded=False).result()
-        return claim.to_work(self.store, taken)
+        return claim.to_work(self.store, taken, claim.lease_of(now))
 
     def settle(self, results: Sequence[Result], now: datetime) -> Future[list[int]]:
         """Write how claimed work ended; gives the recipient ids whose lease had been lost meanwhile."""
@@ -106,27 +106,37 @@ class Queue:
             if lost := done.result():
                 log.warning("results came after their lease had ended", extra={"recipients": len(lost)})
 
-    def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]:  # noqa: ARG002 - doors take now
+    def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]:
         """Give claimed work back untouched, due again at `until`; no attempt is used up."""
         self.in_flight.clear([item.recipient_id for item in work])
-        return self.store.writer.call(claim.release_change(self.node, work, until), is_guarded=False)
+        return self.store.writer.call(claim.release_change(self.node, work, until, now), is_guarded=False)
 
     def crashed(self, work: Work, reason: str, now: datetime) -> Future[bool]:
         """An unforeseen exception on a piece of work: deferred, on the third time quarantined (True)."""
         change = settle.crash_change(
-            self.ids, self.node, work, reason, now, keeps_dead_letters=self.keeps_dead_letters
-        )
+            self.ids, self.node, work, reason, now,
+            keeps_dead_letters=self.keeps_dead_letters, may_have_arrived=self.in_flight.holds(work.recipient_id),
+        )  # fmt: skip
         done = self.store.writer.call(change)
-        done.add_done_callback(lambda _: self.in_flight.clear([work.recipient_id]))
+        done.add_done_callback(lambda f: self._crash_written(f, work.recipient_id))
         return done
+
+    def _crash_written(self, done: Future[bool], recipient_id: int) -> None:
+        if done.exception() is None:
+            self.in_flight.clear([recipient_id])
 
     def note_in_flight(self, recipient_ids: Sequence[int]) -> None:
         """Call it right before the content of a transaction goes out: from here on the other side may have it."""
         self.in_flight.note(recipient_ids)
 
     def recover(self, now: datetime, dead_nodes: Collection[int] = ()) -> int:
-        """Return to the line what leases that ran out, or dead nodes, still hold; gives the number of recipients."""
-        change = claim.recover_change(self.ids, now, dead_nodes, self.in_flight.left_over)
+        """Return to the line what leases that ran out, or dead nodes, still hold; gives the number of recipients.
+
+        Those that a node of this machine noted as in flight may have arrived: they are marked. Blocks.
+        """
+        if not claim.needs_recovery(self.store, now, dead_nodes):
+            return 0
+        change = claim.recover_change(self.ids, now, dead_nodes, self.in_flight.of_all_nodes())
         found = self.store.writer.call(change).result()
         if found:
             log.info("leases recovered", extra={"recipients": found})

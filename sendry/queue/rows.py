@@ -35,7 +35,7 @@ INSERT_CAPTURE: Final = (
     " attachment_count, is_read, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # A claim does not touch the message row; a message with a claimed recipient is shown as sending when it is read.
-DERIVE_STATUS: Final = (
+_DERIVE_STATUS: Final = (
     "UPDATE message SET updated_at = ?, status = (SELECT CASE MIN(CASE status WHEN 'sending' THEN 0"
     " WHEN 'pending' THEN 0 WHEN 'deferred' THEN 1 WHEN 'failed' THEN 2 WHEN 'cancelled' THEN 3"
     " WHEN 'suppressed' THEN 4 ELSE 5 END) WHEN 0 THEN 'pending' WHEN 1 THEN 'deferred' WHEN 2 THEN 'failed'"
@@ -61,6 +61,20 @@ def clean(text: str, limit: int) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text[:limit]
+
+
+def derive_status(tx: Transaction, message_id: int, moment: int) -> None:
+    """Set the status of a message from those of its recipients."""
+    if tx.dialect != "sqlite":
+        # Two nodes that end recipients of one message at once would each see the other's as still being sent.
+        # Behind the lock of the message row the next statement sees what the other one has committed.
+        tx.execute("SELECT 1 FROM message WHERE id = ? FOR UPDATE", (message_id,))
+    tx.change(_DERIVE_STATUS, (moment, message_id))
+
+
+def locking(tx: Transaction) -> str:
+    """The end of a SELECT whose rows are changed next: rows that another node is changing are left to it."""
+    return "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
 
 
 def moved(tx: Transaction, old: str | None, new: str | None, number: int = 1) -> None:

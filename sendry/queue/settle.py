@@ -33,7 +33,13 @@ _END: Final = (
     "UPDATE recipient SET status = ?, next_attempt_at = ?, lease_until = NULL, lease_node = NULL,"
     " attempts = attempts + ?, last_code = ?, last_enhanced = ?, last_response = ?, bounce_class = ?,"
     " is_possible_duplicate = ?, is_delay_told = ?, updated_at = ?"
-    " WHERE id = ? AND status = 'sending' AND lease_node = ?"
+    " WHERE id = ? AND status = 'sending' AND lease_node = ? AND lease_until = ?"
+)
+# Put off without a try: the reply to the last real one stays.
+_END_UNTRIED: Final = (
+    "UPDATE recipient SET status = ?, next_attempt_at = ?, lease_until = NULL, lease_node = NULL,"
+    " attempts = attempts + ?, is_possible_duplicate = ?, is_delay_told = ?, updated_at = ?"
+    " WHERE id = ? AND status = 'sending' AND lease_node = ? AND lease_until = ?"
 )
 
 
@@ -72,7 +78,7 @@ def settle_change(
         attempts: list[Row] = []
         events: list[Row] = []
         single: list[Row] = []
-        several: dict[int, None] = {}
+        several: set[int] = set()
         for result, taken in plans:
             work, status = result.work, _STATUS[result.outcome]
             last = result.tried[-1] if result.tried else None
@@ -80,12 +86,13 @@ def settle_change(
             text = rows.clean(last.response, 1000) if last else ""
             bounce_class = last.bounce_class if last else ""
             due = None if result.next_attempt_at is None else rows.to_ms(result.next_attempt_at)
+            said = (code, enhanced, text, bounce_class) if last else ()
             ended = tx.change(
-                _END,
+                _END if last else _END_UNTRIED,
                 (
-                    status.value, due, 1 if result.counts else 0, code, enhanced, text, bounce_class,
+                    status.value, due, 1 if result.counts else 0, *said,
                     work.is_possible_duplicate or result.outcome == "unknown",
-                    work.is_delay_told or result.is_delay_told, moment, work.recipient_id, node,
+                    work.is_delay_told or result.is_delay_told, moment, work.recipient_id, node, work.lease,
                 ),
             )  # fmt: skip
             if not ended:
@@ -111,12 +118,12 @@ def settle_change(
             if work.recipient_count == 1:
                 single.append((status.value, moment, work.message_id))
             else:
-                several[work.message_id] = None
+                several.add(work.message_id)
             if status is Status.FAILED and keeps_dead_letters:
                 keep_dead_letter(tx, work.message_id, moment, code, text)
         tx.change_many("UPDATE message SET status = ?, updated_at = ? WHERE id = ?", single)
-        for message_id in several:
-            tx.change(rows.DERIVE_STATUS, (moment, message_id))
+        for message_id in sorted(several):
+            rows.derive_status(tx, message_id, moment)
         tx.add(rows.INSERT_ATTEMPT, attempts)
         tx.add(rows.INSERT_EVENT, events)
         return lost
@@ -137,12 +144,19 @@ def keep_dead_letter(tx: Transaction, message_id: int, moment: int, code: int, r
 
 
 def crash_change(
-    ids: IdSource, node: int, work: Work, reason: str, now: datetime, *, keeps_dead_letters: bool
+    ids: IdSource,
+    node: int,
+    work: Work,
+    reason: str,
+    now: datetime,
+    *,
+    keeps_dead_letters: bool,
+    may_have_arrived: bool,
 ) -> Callable[[Transaction], bool]:
     """The change that follows an unforeseen exception on a piece of work.
 
     It is deferred; the third crash quarantines it, so that one poisonous message cannot stop the line. Returns
-    whether it was quarantined.
+    whether it was quarantined. `may_have_arrived`: the content was on its way when it happened.
     """
     moment, number = rows.to_ms(now), ids.next()
 
@@ -155,18 +169,21 @@ def crash_change(
         ended = tx.change(
             _END,
             (
-                status.value, due, 1, 0, "", rows.clean(reason, 1000), "", work.is_possible_duplicate,
-                work.is_delay_told, moment, work.recipient_id, node,
+                status.value, due, 1, 0, "", rows.clean(reason, 1000), "",
+                work.is_possible_duplicate or may_have_arrived, work.is_delay_told, moment, work.recipient_id, node,
+                work.lease,
             ),
         )  # fmt: skip
         if not ended:
             return False
         tx.change("UPDATE recipient SET crashes = ? WHERE id = ?", (crashes, work.recipient_id))
         rows.moved(tx, Status.SENDING, status)
+        tx.count(f"total.{status}", 1)
+        tx.tally(moment - moment % rows.HOUR_MS, work.domain, str(status), 1)
         kind = EventKind.QUARANTINED if is_quarantined else EventKind.DEFERRED
         detail = json.dumps({"reason": rows.clean(reason, 300)})
         tx.add(rows.INSERT_EVENT, [(number, work.message_id, work.recipient_id, kind.value, moment, detail)])
-        tx.change(rows.DERIVE_STATUS, (moment, work.message_id))
+        rows.derive_status(tx, work.message_id, moment)
         if is_quarantined and keeps_dead_letters:
             keep_dead_letter(tx, work.message_id, moment, 0, rows.clean(reason, 1000))
         return is_quarantined

@@ -12,7 +12,7 @@ from sendry.queue.states import Route
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
-    """One recipient row to be. `is_captured`: nothing is to be delivered, it ends as delivered at once."""
+    """One recipient row to be. By Route.CAPTURE nothing is delivered: it ends as delivered at once."""
 
     address: str
     destination: str
@@ -29,10 +29,6 @@ class NewCapture:
     recipients: tuple[str, ...]
     original_to: tuple[str, ...] = ()
     mailbox: str = ""
-    preview: str = ""
-    code: str = ""
-    link_count: int = 0
-    attachment_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +85,7 @@ class Work:
     envid: str
     recipient_count: int  # of the whole message
     small: bytes | None  # the whole content when it is small, else read it by Queue.open_content(message_id)
+    lease: int = 0  # which of the node's leases on this recipient it is
 
 
 @dataclass(frozen=True, slots=True)
