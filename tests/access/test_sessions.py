@@ -1,24 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from sendry.access.sessions import Sessions
 from sendry.access.users import Person, Role, Users
-from sendry.store.database import Store, open_store
+from sendry.store.database import Store
 
 NOW = datetime(2026, 3, 18, 14, 32, tzinfo=UTC)
 DAY = timedelta(hours=24)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "queue.db", tmp_path / "spool")
-    yield store
-    store.close()
 
 
 @pytest.fixture
