@@ -57,6 +57,9 @@ class Desk(Protocol):
     def note_in_flight(self, works: Sequence[Work]) -> None:
         """Their content goes out next."""
 
+    def opened(self, site: Site) -> None:
+        """This site gives sessions: more lanes may follow."""
+
     def is_wanted_elsewhere(self) -> bool:
         """Whether a lane should end because another site waits for one."""
 
@@ -222,7 +225,10 @@ class Lane:
                 last = failed.verdict
                 group.tried.append(_tried(failed.facts, last, started_at, gear.ticks() - started))
             else:
+                was_open = site.is_open
                 site.note_session()
+                if not was_open:
+                    self._desk.opened(site)
                 return session
         assert last is not None  # hosts is never empty, and who is avoided left a verdict
         if group.avoid:

@@ -1,9 +1,9 @@
 """What waits in memory for one destination, and how hard it may be pressed.
 
 Pure but for the clock it is given. A site is a destination domain under one TLS policy, or the smart host. Its
-limits move with what happens: a connection that fails while others stand lowers the number of lanes, each delivery
-raises it again; when no host of a site can be reached, the site as a whole is left alone for a growing time, and then
-one single lane probes it (half-open) before the others follow.
+limits move with what happens: one lane goes first, and when a host has given it a session others follow; a connection
+that fails while others stand lowers the number of lanes, each delivery raises it again. When no host of a site can be
+reached, the site as a whole is left alone for a growing time, and then again one lane goes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sendry.mail.outcome import Verdict
 from sendry.queue.work import Tried, Work
 
 FIRST_LANES: Final = 5
-"""Lanes of a site that has not delivered anything yet."""
+"""Lanes of a site that has given a session but not delivered anything yet."""
 
 FAILURES_UNTIL_DOWN: Final = 2
 FIRST_DOWN: Final = 30.0
@@ -64,6 +64,7 @@ class Site:
     bulk: deque[Group] = field(default_factory=deque)
     lanes: int = 0
     connected: int = 0
+    is_open: bool = False  # the last try to get a session succeeded
     allowed: int = FIRST_LANES
     failures: int = 0
     failed_at: float = 0.0
@@ -107,12 +108,7 @@ class Site:
         """Whether another lane should be started for it."""
         if not self or now < self.down_until:
             return False
-        return self.lanes < (1 if self.is_suspect else self.allowed)
-
-    @property
-    def is_suspect(self) -> bool:
-        """No host of it could be reached lately: one lane probes."""
-        return self.failures >= FAILURES_UNTIL_DOWN
+        return self.lanes < (self.allowed if self.is_open else 1)
 
     def is_down(self, now: float) -> bool:
         """It is being left alone."""
@@ -127,6 +123,7 @@ class Site:
 
     def note_session(self) -> None:
         """A host gave a session."""
+        self.is_open = True
         self.failures = 0
         self.failing_since = None
         self.failure = None
@@ -138,12 +135,13 @@ class Site:
     def note_failure(self, began: float, now: float, at: datetime, verdict: Verdict) -> None:
         """No host could be reached by a lane that `began` to try then. Lanes that fail together count once."""
         self.failure = verdict
+        self.is_open = False
         if began < self.failed_at:
             return
         self.failures += 1
         self.failed_at = now
         self.failing_since = self.failing_since or at
-        if self.is_suspect:
+        if self.failures >= FAILURES_UNTIL_DOWN:
             doublings = min(self.failures - FAILURES_UNTIL_DOWN, 10)
             self.down_until = now + min(FIRST_DOWN * 2**doublings, LONGEST_DOWN)
             self.allowed = min(FIRST_LANES, self.most_lanes)

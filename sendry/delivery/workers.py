@@ -252,6 +252,12 @@ class DeliveryLoop:
         """From a lane: their content goes out next."""
         self._queue.note_in_flight([work.recipient_id for work in works])
 
+    def opened(self, site: Site) -> None:
+        """From a lane: the site gives sessions, more lanes may follow."""
+        if not self._is_stopping:
+            self._holding.look_at(site)
+            self._deal()
+
     def is_wanted_elsewhere(self) -> bool:
         """From a lane: whether another site waits and no lane is free."""
         return len(self._lanes) >= self.settings.connections and self._holding.is_waited_for

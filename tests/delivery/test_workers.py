@@ -1,0 +1,589 @@
+"""From the line to the remote host and back: every branch with its attempt, its state and its next time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sendry.delivery.trust import Trust
+from sendry.queue.states import EventKind
+from tests import make
+from tests.delivery.office import Office
+from tests.remote_mx import Authority, Drop, Hold, RemoteMx
+from tests.zones import Fault
+
+OpenOffice = Callable[..., Office]
+
+
+def test_accepted_mail_is_delivered(office: Office, mx: RemoteMx) -> None:
+    sent = office.send()
+
+    office.turn()
+
+    recipient = office.recipient(sent)
+    (attempt,) = office.attempts(sent)
+    assert (recipient.status, recipient.attempts, recipient.next_attempt_at) == ("delivered", 1, None)
+    assert (attempt.host, attempt.ip, attempt.source_ip) == ("mx1.example.org", "127.0.0.1", "127.0.0.1")
+    assert (attempt.code, attempt.enhanced, attempt.outcome) == (250, "2.0.0", "delivered")
+    assert mx.messages[0].recipients == ["boris@example.org"]
+    assert mx.messages[0].octets.endswith(b"\r\n\r\nGood day\r\n")
+
+
+def test_a_temporary_refusal_is_tried_again_after_a_growing_time(office: Office, mx: RemoteMx) -> None:
+    mx.say("RCPT", "451 4.3.0 later", "451 4.3.0 later", "250 ok")
+    sent = office.send()
+
+    office.turn()
+    first = office.recipient(sent)
+    office.clock.forward(minutes=4)
+    office.turn()
+    too_early = office.recipient(sent)
+    office.clock.forward(minutes=2)
+    office.turn()
+    second = office.recipient(sent)
+    office.clock.forward(minutes=12)
+    office.turn()
+
+    assert (first.status, first.attempts, too_early.attempts, second.attempts) == ("deferred", 1, 1, 2)
+    assert first.next_attempt_at is not None
+    assert second.next_attempt_at is not None
+    assert timedelta(minutes=4, seconds=30) <= first.next_attempt_at - make.NOW <= timedelta(minutes=5, seconds=30)
+    waited = second.next_attempt_at - make.NOW - timedelta(minutes=6)
+    assert timedelta(minutes=9) <= waited <= timedelta(minutes=11)
+    assert office.recipient(sent).status == "delivered"
+
+
+def test_when_the_attempts_are_used_up_the_mail_has_failed(office: Office, mx: RemoteMx) -> None:
+    mx.say("RCPT", "451 4.3.0 still not")
+    sent = office.send()
+
+    for _ in range(5):
+        office.turn()
+        office.clock.forward(hours=5)
+    office.turn()
+
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.attempts, recipient.bounce_class) == ("failed", 5, "expired")
+    assert (recipient.last_code, recipient.last_enhanced) == (451, "4.4.7")
+    assert "still not" in recipient.last_response
+    assert mx.commands.count("DATA") == 5
+
+
+def test_a_refusal_for_good_is_not_tried_again(office: Office, mx: RemoteMx) -> None:
+    mx.say("RCPT", "550 5.1.1 no such user")
+    sent = office.send()
+
+    office.turn()
+
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.last_code, recipient.bounce_class) == ("failed", 550, "hard-address")
+    assert office.view(sent).is_dead
+
+
+def test_recipients_at_one_destination_share_a_transaction_and_fail_alone(office: Office, mx: RemoteMx) -> None:
+    office.route("example.net", mx)
+    mx.judge_recipient = {"bad@example.org": "550 5.1.1 no", "slow@example.org": "450 4.2.0 grey"}.get
+    sent = office.send("a@example.org", "bad@example.org", "slow@example.org", "b@example.org", "c@example.net")
+
+    office.turn()
+
+    assert office.statuses(sent) == {
+        "a@example.org": "delivered",
+        "bad@example.org": "failed",
+        "slow@example.org": "deferred",
+        "b@example.org": "delivered",
+        "c@example.net": "delivered",
+    }
+    assert sorted(message.recipients for message in mx.messages) == [
+        ["a@example.org", "b@example.org"], ["c@example.net"],
+    ]  # fmt: skip
+
+    office.clock.forward(minutes=6)
+    mx.judge_recipient = lambda _address: None
+    office.turn()
+    assert mx.messages[-1].recipients == ["slow@example.org"]
+    assert office.statuses(sent)["slow@example.org"] == "delivered"
+
+
+def test_a_hundred_recipients_are_the_most_in_one_transaction(office: Office, mx: RemoteMx) -> None:
+    office.send(*(f"r{n}@example.org" for n in range(100)))
+    many = office.send(*(f"s{n}@example.org" for n in range(230)))
+
+    office.turn()
+
+    assert sorted(len(message.rcpt) for message in mx.messages) == [30, 100, 100, 100]
+    assert set(office.statuses(many).values()) == {"delivered"}
+
+
+def test_recipients_the_host_has_no_room_for_follow_at_once(office: Office, mx: RemoteMx) -> None:
+    full = "452 4.5.3 too many recipients"
+    mx.say("RCPT", "250 ok", "250 ok", full, full, full, "250 ok", "250 ok", full, "250 ok")
+    sent = office.send(*(f"r{n}@example.org" for n in range(5)))
+
+    office.turn()
+
+    assert set(office.statuses(sent).values()) == {"delivered"}
+    assert [row.attempts for row in office.view(sent).recipients] == [1] * 5
+    assert [len(message.rcpt) for message in mx.messages] == [2, 2, 1]
+
+
+def test_messages_to_one_destination_go_over_few_connections(office: Office, mx: RemoteMx) -> None:
+    for n in range(30):
+        office.send(f"r{n}@example.org")
+
+    office.turn()
+
+    assert len(mx.messages) == 30
+    assert mx.connections <= 5
+
+
+def test_a_kept_connection_carries_the_mail_of_a_later_turn(office: Office, mx: RemoteMx) -> None:
+    office.send()
+    office.turn()
+    office.clock.forward(seconds=20)
+    office.send()
+    office.turn()
+
+    assert (len(mx.messages), mx.connections) == (2, 1)
+
+
+def test_a_connection_idle_too_long_is_left(office: Office, mx: RemoteMx) -> None:
+    office.send()
+    office.turn()
+    office.clock.forward(seconds=31)
+    office.turn()
+
+    mx.wait_until(lambda: mx.live == 0)
+    assert mx.commands[-1] == "QUIT"
+
+
+def test_a_kept_connection_that_died_costs_no_attempt(office: Office, mx: RemoteMx) -> None:
+    office.send()
+    office.turn()
+    mx.drop_connections()
+    sent = office.send()
+    office.turn()
+
+    assert office.recipient(sent).status == "delivered"
+    assert len(office.attempts(sent)) == 1
+
+
+def test_a_host_that_takes_one_message_per_connection_gets_all(office: Office, mx: RemoteMx) -> None:
+    mx.say("dot", Drop("250 2.0.0 queued, and good bye"))
+    sent = [office.send(f"r{n}@example.org") for n in range(12)]
+
+    office.turn()
+
+    assert {office.recipient(one).status for one in sent} == {"delivered"}
+    assert [len(office.attempts(one)) for one in sent] == [1] * 12
+    assert len(mx.messages) == 12
+
+
+def test_a_connection_carries_no_more_messages_than_it_may(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port, messages_per_connection=3, connections_per_destination=1)
+    office.route("example.org", mx)
+    for n in range(7):
+        office.send(f"r{n}@example.org")
+
+    office.turn()
+
+    assert [message.connection for message in mx.messages] == [1, 1, 1, 2, 2, 2, 3]
+
+
+def test_the_next_host_is_tried_when_the_first_does_not_answer(open_office: OpenOffice) -> None:
+    with RemoteMx(ip="127.0.0.2") as second:
+        office = open_office(port=second.port)
+        office.zones.mx("example.org", (10, "down.test"), (20, "up.test"))
+        office.zones.a("down.test", "127.0.0.3")
+        office.zones.a("up.test", "127.0.0.2")
+        sent = office.send()
+        office.turn()
+
+    assert office.recipient(sent).status == "delivered"
+    assert [(a.host, a.outcome) for a in office.attempts(sent)] == [
+        ("down.test", "deferred"),
+        ("up.test", "delivered"),
+    ]
+
+
+@pytest.mark.parametrize("greeting", ["421 4.3.2 busy", "554 5.7.1 go away", Drop()])
+def test_the_next_host_is_tried_when_the_first_gives_no_session(
+    open_office: OpenOffice, greeting: str | Drop
+) -> None:
+    with RemoteMx(ip="127.0.0.2") as second, RemoteMx(ip="127.0.0.3", port=second.port) as first:
+        first.say("banner", greeting)
+        office = open_office(port=second.port)
+        office.route("example.org", first, second)
+        sent = office.send()
+        office.turn()
+
+    assert office.recipient(sent).status == "delivered"
+    assert len(second.messages) == 1
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
+def test_the_next_host_is_tried_when_the_first_breaks_off(open_office: OpenOffice, stage: str) -> None:
+    with RemoteMx(ip="127.0.0.2") as second, RemoteMx(ip="127.0.0.3", port=second.port) as first:
+        first.say(stage, Drop())
+        office = open_office(port=second.port)
+        office.route("example.org", first, second)
+        sent = office.send()
+        office.turn()
+
+    assert [(a.ip, a.outcome) for a in office.attempts(sent)] == [
+        ("127.0.0.3", "deferred"),
+        ("127.0.0.2", "delivered"),
+    ]
+    assert office.recipient(sent).attempts == 1
+
+
+def test_a_permanent_refusal_of_the_first_host_is_not_taken_to_the_second(open_office: OpenOffice) -> None:
+    with RemoteMx(ip="127.0.0.2") as second, RemoteMx(ip="127.0.0.3", port=second.port) as first:
+        first.say("RCPT", "550 5.1.1 no such user")
+        office = open_office(port=second.port)
+        office.route("example.org", first, second)
+        sent = office.send()
+        office.turn()
+
+    assert office.recipient(sent).status == "failed"
+    assert second.connections == 0
+
+
+def test_a_host_that_breaks_off_and_has_no_stand_in_defers(office: Office, mx: RemoteMx) -> None:
+    mx.say("MAIL", Drop())
+    sent = office.send()
+
+    office.turn()
+
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.attempts) == ("deferred", 1)
+    assert recipient.last_enhanced == "4.4.2"
+
+
+@pytest.mark.parametrize(
+    ("domain", "arrange", "status", "enhanced"),
+    [
+        ("missing.test", None, "failed", "5.1.2"),
+        ("null.test", lambda zones: zones.mx("null.test", (0, ".")), "failed", "5.1.10"),
+        ("empty.test", lambda zones: zones.txt("empty.test", "x"), "failed", "5.4.4"),
+        ("broken.test", lambda zones: zones.fail("broken.test", Fault.SERVFAIL), "deferred", "4.4.3"),
+        ("loop.test", lambda zones: zones.mx("loop.test", (5, "mail.example.com")), "failed", "5.4.6"),
+        ("evil.test", lambda zones: zones.a("evil.test", "169.254.169.254"), "failed", "5.4.4"),
+    ],
+)
+def test_what_dns_says_decides_without_a_connection(
+    office: Office,
+    mx: RemoteMx,
+    domain: str,
+    arrange: Callable[[object], None] | None,
+    status: str,
+    enhanced: str,
+) -> None:
+    office.zones.a("mail.example.com", "127.0.0.1")
+    if arrange is not None:
+        arrange(office.zones)
+    sent = office.send(f"x@{domain}")
+
+    office.turn()
+
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.last_enhanced) == (status, enhanced)
+    assert mx.connections == 0
+
+
+def test_a_connection_lost_after_the_final_dot_is_unknown_and_tried_again(office: Office, mx: RemoteMx) -> None:
+    mx.say("dot", Drop(), "250 2.0.0 queued")
+    sent = office.send()
+
+    office.turn()
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.is_possible_duplicate) == ("deferred", True)
+    assert [attempt.outcome for attempt in office.attempts(sent)] == ["unknown"]
+
+    office.clock.forward(minutes=6)
+    office.turn()
+    assert office.recipient(sent).status == "delivered"
+    delivered = [event for event in office.view(sent).events if event.kind is EventKind.DELIVERED]
+    assert delivered[0].detail["possible_duplicate"] is True
+    assert len(mx.messages) == 2
+
+
+def test_unknown_campaign_mail_is_not_sent_twice(office: Office, mx: RemoteMx) -> None:
+    from sendry.mail.envelope import Origin, OriginKind
+
+    mx.say("dot", Drop())
+    sent = office.send(origin=Origin(OriginKind.CAMPAIGN, "c1", may_relay=True))
+
+    office.turn()
+    office.clock.forward(hours=5)
+    office.turn()
+
+    assert office.recipient(sent).status == "failed"
+    assert len([m for m in mx.messages if m.recipients == ["boris@example.org"]]) == 1
+
+
+def test_opportunistic_tls_is_noted_and_falls_back_to_clear_text(
+    open_office: OpenOffice, authority: Authority
+) -> None:
+    with RemoteMx(tls=authority.server("mx1.example.org")) as mx:
+        office = open_office(port=mx.port, trust=Trust(Path(authority.file)))
+        office.route("example.org", mx)
+        encrypted = office.send()
+        office.turn()
+        mx.drop_connections()
+        mx.say("STARTTLS", "454 4.7.0 not now")
+        clear = office.send()
+        office.turn()
+
+    assert [(a.tls, a.tls_verified) for a in office.attempts(encrypted)] == [("TLSv1.3", "web-pki")]
+    assert [(a.tls, a.tls_verified) for a in office.attempts(clear)] == [("", "")]
+    assert [message.is_tls for message in mx.messages] == [True, False]
+
+
+def test_required_tls_keeps_the_mail_until_it_is_to_be_had(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(
+        '[delivery]\nallowed_networks = ["127.0.0.0/8"]\n[delivery.destinations."example.org"]\ntls = "require"\n',
+        port=mx.port,
+    )
+    office.route("example.org", mx)
+    office.route("example.net", mx)
+    kept, gone = office.send("a@example.org"), office.send("a@example.net")
+
+    office.turn()
+
+    assert office.recipient(gone).status == "delivered"
+    assert (office.recipient(kept).status, office.recipient(kept).bounce_class) == ("deferred", "tls")
+    assert len(mx.messages) == 1
+
+
+def test_a_smart_host_takes_all_destinations_over_one_connection(open_office: OpenOffice, mx: RemoteMx) -> None:
+    mx.extensions = (*mx.extensions, "AUTH PLAIN")
+    office = open_office(
+        f'[delivery]\nrelay = "127.0.0.1:{mx.port}"\nrelay_user = "us"\nrelay_password = "x"\nrelay_tls = "none"\n',
+        connections_per_destination=1,
+    )
+    sent = office.send("a@example.org", "b@example.net", "c@elsewhere.test")
+
+    office.turn()
+
+    assert set(office.statuses(sent).values()) == {"delivered"}
+    assert mx.messages[0].recipients == ["a@example.org", "b@example.net", "c@elsewhere.test"]
+    assert office.zones.asked == []
+    assert any(line.startswith("AUTH PLAIN ") for line in mx.commands)
+
+
+def test_a_smart_host_that_refuses_the_login_keeps_all_mail(open_office: OpenOffice, mx: RemoteMx) -> None:
+    mx.extensions = (*mx.extensions, "AUTH PLAIN")
+    mx.say("AUTH", "535 5.7.8 wrong password")
+    office = open_office(
+        f'[delivery]\nrelay = "127.0.0.1:{mx.port}"\nrelay_user = "us"\nrelay_password = "bad"\nrelay_tls = "none"\n'
+    )
+    sent = office.send()
+
+    office.turn()
+
+    assert (office.recipient(sent).status, office.recipient(sent).bounce_class) == ("deferred", "auth")
+
+
+def test_a_destination_that_cannot_be_reached_is_left_alone_as_a_whole(open_office: OpenOffice) -> None:
+    with RemoteMx() as gone:
+        pass
+    office = open_office(port=gone.port, connections_per_destination=2)
+    office.route("example.org", gone)
+    sent = [office.send(f"r{n}@example.org") for n in range(20)]
+
+    office.turn()
+
+    tried = [office.recipient(one) for one in sent if office.recipient(one).attempts]
+    waiting = [office.recipient(one) for one in sent if not office.recipient(one).attempts]
+    assert 1 <= len(tried) <= 6
+    assert {row.status for row in tried} == {"deferred"}
+    assert {row.status for row in waiting} == {"pending"}
+    due = {row.next_attempt_at for row in waiting}
+    assert all(moment is not None and moment > make.NOW + timedelta(seconds=20) for moment in due)
+
+
+def test_one_probe_comes_before_the_others_when_a_destination_was_down(open_office: OpenOffice) -> None:
+    with RemoteMx() as mx:
+        port = mx.port
+    office = open_office(port=port, connections_per_destination=4)
+    office.route("example.org", mx)
+    sent = [office.send(f"r{n}@example.org") for n in range(12)]
+    office.turn()
+    with RemoteMx(port=port) as mx:
+        hold = Hold(threading.Event())
+        mx.say("banner", Hold(hold.released, "220 back again", hold.reached))
+        office.clock.forward(minutes=7)
+
+        async def probe() -> int:
+            await office.loop.turn(office.clock())
+            await asyncio.to_thread(hold.reached.wait, 5)
+            live = mx.live
+            hold.released.set()
+            await office.loop.idle()
+            return live
+
+        assert office.run(probe) == 1
+        office.turn(2)
+
+    assert {office.recipient(one).status for one in sent} == {"delivered"}
+
+
+def test_mail_for_a_destination_that_stays_down_expires_all_the_same(open_office: OpenOffice) -> None:
+    with RemoteMx() as gone:
+        pass
+    office = open_office(port=gone.port)
+    office.route("example.org", gone)
+    sent = [office.send(f"r{n}@example.org") for n in range(40)]
+
+    for _ in range(30):
+        office.turn()
+        office.clock.forward(minutes=10)
+
+    assert {str(office.recipient(one).status) for one in sent} == {"failed"}
+    assert {office.recipient(one).bounce_class for one in sent} == {"expired"}
+
+
+def test_a_host_that_wants_few_connections_gets_few(office: Office, mx: RemoteMx) -> None:
+    mx.say("banner", "220 mx.test", "421 4.3.2 too many connections from you")
+    sent = [office.send(f"r{n}@example.org") for n in range(30)]
+
+    office.turn()
+
+    assert {str(office.recipient(one).status) for one in sent} == {"delivered"}
+    assert {len(office.attempts(one)) for one in sent} == {1}
+
+
+def test_transactional_mail_passes_bulk_mail(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port, connections_per_destination=1)
+    office.route("example.org", mx)
+    for n in range(5):
+        office.send(f"bulk{n}@example.org", priority=1)
+    office.send("urgent@example.org")
+
+    office.turn()
+
+    assert mx.messages[0].recipients == ["urgent@example.org"]
+
+
+def test_a_slow_destination_does_not_hold_up_the_others(open_office: OpenOffice, mx: RemoteMx) -> None:
+    with RemoteMx(ip="127.0.0.2", port=mx.port) as slow:
+        released = threading.Event()
+        hold = Hold(released, "250 ok")
+        slow.say("MAIL", hold)
+        office = open_office(port=mx.port, connections=8, connections_per_destination=4)
+        office.route("slow.test", slow)
+        office.route("example.org", mx)
+        for n in range(1500):
+            office.send(f"r{n}@slow.test")
+
+        async def go() -> None:
+            await office.loop.turn(office.clock())
+            await asyncio.to_thread(hold.reached.wait, 5)
+            office.clock.forward(seconds=3)
+            office.send("quick@example.org")
+            for _ in range(4):
+                await office.loop.turn(office.clock())
+                office.clock.forward(seconds=1)
+            await asyncio.to_thread(mx.wait_for, 1)
+            released.set()
+            await office.loop.end(5)
+
+        office.run(go)
+
+    assert mx.messages[0].recipients == ["quick@example.org"]
+
+
+def test_an_exception_nobody_foresaw_is_set_aside_after_three_times(office: Office, mx: RemoteMx) -> None:
+    poison = office.send(sender="anna@example.com")
+    office.store.writer.call(lambda tx: tx.change("UPDATE recipient SET notify = ?", ("NEVER\r\nDATA",))).result()
+    good = office.send("other@example.org")
+
+    for _ in range(4):
+        office.turn()
+        office.clock.forward(minutes=6)
+
+    assert office.recipient(good).status == "delivered"
+    assert office.recipient(poison).status == "failed"
+    assert EventKind.QUARANTINED in [event.kind for event in office.view(poison).events]
+    assert len(mx.messages) == 1
+
+
+def test_at_the_end_what_is_in_flight_is_finished_and_the_rest_given_back(office: Office, mx: RemoteMx) -> None:
+    released = threading.Event()
+    hold = Hold(released, "250 2.0.0 queued")
+    mx.say("dot", hold)
+    office.send("first@example.org")
+
+    async def go() -> None:
+        await office.loop.turn(office.clock())
+        await asyncio.to_thread(hold.reached.wait, 5)
+        ending = asyncio.ensure_future(office.loop.end(5))
+        await asyncio.sleep(0)
+        released.set()
+        await ending
+
+    office.run(go)
+
+    assert office.lookup.counts().delivered == 1
+    assert office.lookup.counts().sending == 0
+
+
+def test_at_the_end_of_patience_what_may_have_arrived_is_unknown(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port, dot_timeout=30.0)
+    office.route("example.org", mx)
+    hold = Hold(threading.Event())
+    mx.say("dot", hold)
+    sent = office.send()
+
+    async def go() -> None:
+        await office.loop.turn(office.clock())
+        await asyncio.to_thread(hold.reached.wait, 5)
+        await office.loop.end(1.1)
+
+    office.run(go)
+    hold.released.set()
+
+    assert office.recipient(sent).status == "deferred"
+    assert office.recipient(sent).is_possible_duplicate
+
+
+def test_at_the_end_of_patience_what_was_not_sent_is_given_back_untouched(
+    open_office: OpenOffice, mx: RemoteMx
+) -> None:
+    office = open_office(port=mx.port, command_timeout=30.0)
+    office.route("example.org", mx)
+    hold = Hold(threading.Event())
+    mx.say("banner", hold)
+    sent = office.send()
+
+    async def go() -> None:
+        await office.loop.turn(office.clock())
+        await asyncio.to_thread(hold.reached.wait, 5)
+        await office.loop.end(1.1)
+
+    office.run(go)
+    hold.released.set()
+
+    recipient = office.recipient(sent)
+    assert (recipient.status, recipient.attempts) == ("pending", 0)
+
+
+def test_the_loop_in_its_own_thread_starts_new_work_at_once(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(f'[delivery]\nrelay = "127.0.0.1:{mx.port}"\n', process_interval=3600.0)
+    office.loop.start()
+    try:
+        first = office.send()
+        mx.wait_for(1)
+        second = office.send()
+        mx.wait_for(2)
+    finally:
+        office.loop.stop(5)
+
+    assert {office.recipient(first).status, office.recipient(second).status} == {"delivered"}
+    assert mx.connections == 1
