@@ -10,6 +10,7 @@ BAR_SPACE: Final = 10  # units of the view box that one bar and its gaps take
 _BAR_WIDTH: Final = 7
 _SPARK_TOP, _SPARK_FOOT = 2.0, 28.0
 _LINES: Final = 4
+_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 15)  # from one grid line to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,11 @@ class Spark:
 
 def ceiling(highest: int) -> int:
     """The least round figure at or above `highest` that four grid lines divide into whole numbers."""
-    if highest <= _LINES:
-        return _LINES
     magnitude = 1
     while True:
-        for step in (4, 8, 12, 20):
-            if highest <= step * magnitude:
-                return step * magnitude
+        for step in _STEPS:
+            if highest <= step * magnitude * _LINES:
+                return step * magnitude * _LINES
         magnitude *= 10
 
 

@@ -6,6 +6,7 @@ question, where a stream would hold a thread of the HTTP server for each open pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -354,10 +355,16 @@ def _reader(row: CapturedRow, view: str) -> dict[str, Any]:
         "tabs": tabs,
         "reading": shown,
         "source": reading.source(stored) if view == "source" else None,
-        "codes": shown.contents.codes[:_CODES],
+        "codes": list(dict.fromkeys(map(_typed, shown.contents.codes)))[:_CODES],
         "links": [_link(url) for url in shown.contents.links[:_LINKS]],
         "more_links": max(0, len(shown.contents.links) - _LINKS),
     }
+
+
+def _typed(code: str) -> str:
+    """A code as it is typed into a field: «482 913» is written so to be read, not to be pasted."""
+    together = re.sub(r"(?<=\d)[ \u00a0-](?=\d)", "", code)
+    return together if together.isdigit() else code
 
 
 def _link(url: str) -> Link:

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from sendry.panel import session, words
 from sendry.panel.htmx import live
-from sendry.panel.language import gettext, later
+from sendry.panel.language import gettext, later, ngettext
 from sendry.panel.pages import counts, panel
 from sendry.panel.rows import Line, lines
 from sendry.queue.states import Status
@@ -146,7 +146,7 @@ def _list(kind: str, endpoint: str, *, is_waiting: bool = False, is_dead: bool =
         chips=_chips(endpoint, asked),
         domains=own,
         periods=PERIODS,
-        sub=_sub(kind, counts()),
+        sub=_sub(kind, counts(), is_sandbox=rooms.config.is_sandbox_profile),
         is_live=asked.is_first_page,
         smtp=smtp,
         api=request.host_url.rstrip("/"),
@@ -185,7 +185,7 @@ def _chips(endpoint: str, asked: Asked) -> list[Chip]:
     return [Chip(gettext("Tag: %(name)s", name=asked.tag), url_for(endpoint, **asked.values(tag="")))]
 
 
-def _sub(kind: str, sums: Counts) -> str:
+def _sub(kind: str, sums: Counts, *, is_sandbox: bool) -> str:
     if kind == "queue":
         return gettext(
             "%(waiting)s recipients wait: %(pending)s pending, %(sending)s sending, %(deferred)s deferred",
@@ -196,6 +196,13 @@ def _sub(kind: str, sums: Counts) -> str:
         )
     if kind == "dead":
         return gettext("%(n)s messages were given up and are kept here", n=words.number(sums.dead))
+    if is_sandbox:
+        return ngettext(
+            "%(n)s recipient so far, kept here",
+            "%(n)s recipients so far, all kept here",
+            sums.total,
+            n=words.number(sums.total),
+        )
     return gettext(
         "%(n)s recipients so far, %(delivered)s delivered",
         n=words.number(sums.total),

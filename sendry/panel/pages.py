@@ -82,7 +82,9 @@ def has_inbox() -> bool:
     """Whether mail is captured here: the inbox is in the side bar then."""
     rooms = session.rooms()
     captures = (DomainMode.SANDBOX, DomainMode.REDIRECT)
-    return counts().captured > 0 or any(domain.mode in captures for domain in rooms.directory.own())
+    if rooms.config.is_sandbox_profile or counts().captured:
+        return True
+    return any(domain.mode in captures for domain in rooms.directory.own())
 
 
 def navigation() -> list[tuple[str, list[Entry]]]:

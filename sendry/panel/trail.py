@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sendry.panel import words
-from sendry.panel.language import gettext, later
+from sendry.panel.language import gettext, later, pgettext
 from sendry.panel.rows import origin_words, state_of, state_of_recipient
 from sendry.queue.states import EventKind, Status
 from sendry.queue.views import AttemptRow, EventRow, MessageView, RecipientRow
@@ -182,7 +182,7 @@ def _end(view: MessageView, recipient: RecipientRow, state: str, attempts: Seque
         return gettext("next try %(when)s", when=words.until(recipient.next_attempt_at))
     if state == "delivered" and attempts:
         took = attempts[-1].started_at - view.message.created_at + timedelta(milliseconds=attempts[-1].duration_ms)
-        return gettext("in %(span)s", span=words.span(took))
+        return pgettext("took", "in %(span)s", span=words.span(took))
     if state == "failed":
         return gettext(_SENSE[recipient.bounce_class]) if recipient.bounce_class in _SENSE else ""
     return ""
