@@ -7,6 +7,7 @@ remote may make us hold is bounded; nobody who waits waits longer than he said.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from functools import lru_cache
@@ -228,6 +229,6 @@ def _single(line: bytes) -> Reply:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__

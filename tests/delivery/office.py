@@ -88,9 +88,13 @@ class Office:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._runner.run(self.loop.end(2))
+        self._runner.run(self._ended())
         self.loop.stop(0)
         self._runner.close()
+
+    async def _ended(self) -> None:
+        await self.loop.end(2)
+        await asyncio.sleep(0.01)  # for transports to be closed by their loop
 
     def run(self, go: Callable[[], Any]) -> Any:
         """Run a coroutine function on the loop of delivery."""

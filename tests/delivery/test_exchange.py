@@ -63,6 +63,7 @@ def carried(
         finally:
             part(session)
             await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+            await asyncio.sleep(0.01)  # for the transport of our side to be closed by its loop
         return done
 
     return asyncio.run(go())

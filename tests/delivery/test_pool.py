@@ -18,6 +18,12 @@ HERE = SiteKey("example.test", RelayTls.NONE)
 STRICT = SiteKey("example.test", RelayTls.REQUIRE)
 
 
+async def gone(mx: RemoteMx) -> None:
+    """Wait until no connection is left, on their side and on ours."""
+    await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+    await asyncio.sleep(0.01)
+
+
 async def opened(mx: RemoteMx) -> Session:
     return await Dialer(settings(), Trust()).open(Host("mx.test", mx.ip, mx.port), RelayTls.NONE)
 
@@ -32,7 +38,7 @@ def test_a_session_is_kept_for_its_site_and_policy_only(mx: RemoteMx) -> None:
         assert pool.take(HERE) is None
         pool.give(HERE, session)
         pool.close()
-        await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+        await gone(mx)
 
     asyncio.run(go())
     assert mx.commands[-1] == "QUIT"
@@ -47,7 +53,7 @@ def test_a_session_idle_too_long_is_not_handed_out(mx: RemoteMx) -> None:
         clock.forward(seconds=31)
         pool.sweep()
         assert (len(pool), pool.take(HERE)) == (0, None)
-        await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+        await gone(mx)
 
     asyncio.run(go())
 
@@ -60,6 +66,7 @@ def test_a_session_the_host_closed_is_not_handed_out(mx: RemoteMx) -> None:
         await asyncio.to_thread(mx.drop_connections)
         assert await session.wire.answers(1, 5) == []  # what comes is the end of the connection
         assert pool.take(HERE) is None
+        await gone(mx)
 
     asyncio.run(go())
 
@@ -70,7 +77,7 @@ def test_a_session_whose_host_said_goodbye_is_not_kept(mx: RemoteMx) -> None:
         mx.say("EHLO", Raw(b"250 mx.test\r\n421 4.4.2 too long\r\n"))
         pool.give(HERE, await opened(mx))
         assert len(pool) == 0
-        await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+        await gone(mx)
 
     asyncio.run(go())
     assert "QUIT" not in mx.commands
@@ -83,6 +90,6 @@ def test_a_session_that_carried_enough_is_not_kept(mx: RemoteMx) -> None:
         session.used = 2
         pool.give(HERE, session)
         assert len(pool) == 0
-        await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+        await gone(mx)
 
     asyncio.run(go())
