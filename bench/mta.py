@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -18,8 +19,6 @@ from bench import postfix
 from bench.ours import Sendry
 from bench.process import cpu_seconds, free_port, memory_mib, wait_for_banner
 from bench.sink import Sink
-
-PEER = pathlib.Path("/var/tmp/bench-postfix")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,9 @@ def pair(
 ) -> tuple[list[Figures], list[Figures]]:
     """`pairs` runs of each server in turn, after one of each that is not counted."""
     sink_port, port, hold_port = free_port(), free_port(), free_port()
-    peer_pid = postfix.start(PEER, port, hold_port, sink_port, preload=preload)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-postfix-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    peer_pid = postfix.start(folder, port, hold_port, sink_port, preload=preload)
     ours: list[Figures] = []
     peer: list[Figures] = []
     try:
@@ -83,9 +84,10 @@ def pair(
                 for side_port, pid, figures in sides if number % 2 else reversed(sides):
                     figures.append(run(side_port, pid, load, 0 if is_hold else sink_port))
                     if is_hold and figures is peer:
-                        postfix.purge(PEER)
+                        postfix.purge(folder)
     finally:
-        postfix.stop(PEER)
+        postfix.stop(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     return ours[1:], peer[1:]
 
 
