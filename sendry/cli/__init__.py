@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sendry.cli.failure import Failed
+
 DEFAULT_COMMAND = "serve"
 
 
@@ -29,7 +31,14 @@ COMMANDS = {
     "serve": Command("serve", "run Sendry; the same as no command"),
     "init": Command("init", "write a configuration with keys and passwords of its own"),
     "config": Command("config", "validate or show the configuration"),
+    "migrate": Command("migrate", "bring the database up to date, or show whether it is"),
+    "user": Command("user", "create, list and delete those who sign in to the panel"),
     "hash-password": Command("hash_password", "hash a password for smtp.auth.users"),
+    "queue": Command("queue", "see, retry and delete mail in the queue"),
+    "dlq": Command("dlq", "see, retry and delete mail that failed for good"),
+    "dkim": Command("dkim", "make DKIM keys and show the records to publish"),
+    "test": Command("trial", "send a test mail, or try an SMTP server"),
+    "backup": Command("backup", "copy the data while Sendry runs"),
     "version": Command("version", "print the version"),
 }
 
@@ -77,9 +86,13 @@ def _run(arguments: list[str]) -> int:
     parser = Parser(prog=f"sendry {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
     module.add_arguments(parser)
     options = parser.parse_args(arguments, Namespace(config=config))
-    code = options.run(options)
+    try:
+        code = int(options.run(options))
+    except Failed as failure:
+        print(f"sendry: {failure}", file=sys.stderr)
+        code = 1
     sys.stdout.flush()
-    return int(code)
+    return code
 
 
 def _overview() -> str:

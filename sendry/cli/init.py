@@ -10,43 +10,32 @@ import json
 import os
 import secrets
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sendry.cli.configuration import print_faults, print_warnings
-from sendry.cli.parser import takes_json
+from sendry.cli.dkim import kept_key
+from sendry.cli.parser import checked, takes_json
 from sendry.config import ConfigError, DomainMode, loads, warnings
 from sendry.config.values import parse_domain, parse_mailbox, parse_selector
 
 if TYPE_CHECKING:
-    from sendry.mail.dkim import SigningKey
-
-
-@dataclass(frozen=True)
-class Record:
-    """One DNS record to publish."""
-
-    type: str
-    name: str
-    value: str
-    note: str
+    from sendry.domains.records import Record
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--domain", type=_checked(parse_domain), required=True, help="mail domain, such as example.com")
-    add("--hostname", type=_checked(parse_domain), help="full name of this host (default: mail.DOMAIN)")
+    add("--domain", type=checked(parse_domain), required=True, help="mail domain, such as example.com")
+    add("--hostname", type=checked(parse_domain), help="full name of this host (default: mail.DOMAIN)")
     add("-o", "--output", type=Path, metavar="FILE", default=Path("config.toml"), help="default: config.toml")
     add("--force", action="store_true", help="overwrite the file if it is there")
     add("--mode", choices=[mode.value for mode in DomainMode], default="production", help="default: production")
-    add("--redirect-to", type=_checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode redirect")
-    add("--bcc-to", type=_checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode bcc")
+    add("--redirect-to", type=checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode redirect")
+    add("--bcc-to", type=checked(parse_mailbox), action="append", metavar="ADDRESS", help="for mode bcc")
     add("--dkim", action=BooleanOptionalAction, default=True, help="make a DKIM key, RSA of 2048 bits (default: yes)")
     add("--dkim-dir", type=Path, metavar="FOLDER", help="where DKIM keys are kept (default: DATA_DIR/dkim)")
-    add("--dkim-selector", type=_checked(parse_selector), default="sendry", metavar="NAME", help="default: sendry")
+    add("--dkim-selector", type=checked(parse_selector), default="sendry", metavar="NAME", help="default: sendry")
     add("--api-key", metavar="KEY", help="root key of the API (default: a new one)")
     add("--smtp-user", default="sendry", metavar="NAME", help="user name for submission (default: sendry)")
     add("--smtp-pass", metavar="PASSWORD", help="its password (default: a new one)")
@@ -57,16 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--data-dir", type=Path, metavar="FOLDER", default=Path("/var/lib/sendry"), help="default: /var/lib/sendry")
     takes_json(parser)
     parser.set_defaults(run=lambda options: _init(options, parser))
-
-
-def _checked(parse: Callable[[str], str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"{text!r}: {error}") from None
-
-    return read
 
 
 def _init(options: Namespace, parser: ArgumentParser) -> int:
@@ -90,13 +69,15 @@ def _init(options: Namespace, parser: ArgumentParser) -> int:
         print("sendry: nothing was written", file=sys.stderr)
         return 1
     try:
-        key = None if key_file is None else _dkim_key(key_file, options.domain, options.dkim_selector)
+        keys = [] if key_file is None else [kept_key(key_file, options.domain, options.dkim_selector)]
         _write(output, text, options.force)
     except (OSError, ValueError) as error:
         reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         print(f"sendry: {reason}; other folders by --output, --data-dir and --dkim-dir", file=sys.stderr)
         return 1
-    records = _records(options.domain, hostname, key)
+    from sendry.domains.records import to_publish
+
+    records = to_publish(options.domain, hostname, keys)
     if options.json:
         made = {
             "config": str(output),
@@ -156,20 +137,6 @@ def _toml(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _dkim_key(path: Path, domain: str, selector: str) -> SigningKey:
-    """The key in the file; a new one where there is none. Others may have published the one that is there."""
-    from sendry.mail.dkim import generate_rsa, load_key
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        pem = generate_rsa()
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-    except FileExistsError:
-        pem = path.read_bytes()
-    return load_key(pem, domain, selector)
-
-
 def _write(path: Path, text: str, may_overwrite: bool) -> None:
     if not may_overwrite:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -183,20 +150,6 @@ def _write(path: Path, text: str, may_overwrite: bool) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _records(domain: str, hostname: str, key: SigningKey | None) -> list[Record]:
-    from sendry.mail.dkim import dns_record
-
-    records = [
-        Record("MX", domain, f"10 {hostname}.", "only if no other server takes the mail of this domain"),
-        Record("TXT", domain, f"v=spf1 a:{hostname} mx ~all", "SPF; if there is one, add a:… to it"),
-    ]
-    if key is not None:
-        records.append(Record("TXT", key.record_name, dns_record(key), "DKIM"))
-    policy = f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
-    records.append(Record("TXT", f"_dmarc.{domain}", policy, "DMARC; p=quarantine when the reports look right"))
-    return records
 
 
 def _tell(options: Namespace, api_key: str, password: str, key_file: Path | None, records: list[Record]) -> None:

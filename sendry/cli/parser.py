@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -28,3 +29,15 @@ def takes_config(parser: argparse.ArgumentParser) -> None:
 
 def takes_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def checked(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """A type of argument that says why it does not take what was typed."""
+
+    def read(text: str) -> str:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+    return read
