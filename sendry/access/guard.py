@@ -53,7 +53,11 @@ class Guard:
         self._lock = threading.Lock()
 
     def load(self, now: datetime) -> None:
-        """Take over what the table knows, and drop from it what has run out. Blocks on the database."""
+        """Take over what the table knows, and drop from it what has run out. Blocks on the database.
+
+        Called at the start, and now and then where several processes share the table: what both know is kept as the
+        stricter of the two.
+        """
         at = _ms(now)
         oldest = at - self._window_ms
         with self._lock:
@@ -62,7 +66,11 @@ class Guard:
                 "WHERE blocked_until > ? OR window_start > ?",
                 (at, oldest),
             ):
-                self._records[subject] = _Record(failures, window_start, blocked_until)
+                known = self._records.get(subject)
+                if known is None or (known.window_start, known.failures) < (window_start, failures):
+                    self._records[subject] = _Record(failures, window_start, blocked_until)
+                elif known.blocked_until < blocked_until:
+                    known.blocked_until = blocked_until
         self._later(
             lambda tx: tx.change(
                 "DELETE FROM auth_failure WHERE blocked_until <= ? AND window_start <= ?", (at, oldest)

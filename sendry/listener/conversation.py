@@ -140,6 +140,7 @@ class Conversation(Wire):
             lingers = parting.reply is not BYE and not self._is_stopping
         except Exception as error:
             self.say((await self.handle_exception(error)).encode("ascii") + b"\r\n")
+        self._forget_transaction()
         self._give_place_back()
         self.part(lingers=lingers)
         if self.transport is None:
@@ -147,6 +148,10 @@ class Conversation(Wire):
 
     async def _encrypt(self, *, is_implicit: bool = False) -> None:
         """Start TLS and forget what was said before."""
+        raise NotImplementedError
+
+    def _forget_transaction(self) -> None:
+        """Drop what was said since MAIL."""
         raise NotImplementedError
 
     async def _open(self) -> None:

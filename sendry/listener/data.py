@@ -19,11 +19,28 @@ from sendry.store.spool import SPOOL_FROM, Spool, SpoolFile
 MAX_HEAD: Final = SPOOL_FROM
 """Octets of a header block; it is kept in a row and read by every later step."""
 
-HEAD_TOO_BIG: Final = Reply(554, "5.6.0", f"The header block exceeds {MAX_HEAD // 1024} KiB")
+HEAD_TOO_BIG: Final = Reply(
+    554, "5.6.0", f"The header block exceeds {MAX_HEAD // 1024} KiB, or no empty line ends it"
+)
 
 _END: Final = b"\r\n.\r\n"
 # What the octets so far may end in when the end of data could still follow.
 _BEGINNINGS_OF_END: Final = tuple(_END[:length] for length in range(len(_END) - 1, 0, -1))
+
+
+def checked(octets: bytes, *, normalizes: bool) -> bytes:
+    """The same octets when all their line ends are CRLF and there is no NUL, else Refused (554 5.6.0).
+
+    With `normalizes` a bare LF becomes CRLF. The octets must not be cut within a CRLF.
+    """
+    pairs = octets.count(b"\r\n")
+    if octets.count(b"\r") != pairs or b"\0" in octets:
+        raise Refused(BAD_LINE_ENDING)
+    if octets.count(b"\n") == pairs:
+        return octets
+    if not normalizes:
+        raise Refused(BAD_LINE_ENDING)
+    return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 class BodyReader:
@@ -56,29 +73,46 @@ class BodyReader:
                 if octets.endswith(beginning):
                     self._held, octets = beginning, octets[: -len(beginning)]
                     break
-        return self._checked(octets) if octets else b""
+        return self._unstuffed(octets) if octets else b""
 
-    def _checked(self, octets: bytes) -> bytes:
+    def _unstuffed(self, octets: bytes) -> bytes:
         # No CRLF and no stuffed dot is ever cut between two of these pieces: their beginnings are held back.
-        pairs = octets.count(b"\r\n")
-        if octets.count(b"\r") != pairs or b"\0" in octets:
-            raise Refused(BAD_LINE_ENDING)
-        if octets.count(b"\n") != pairs:
-            if not self._normalizes:
-                raise Refused(BAD_LINE_ENDING)
-            ends_bare = octets.endswith(b"\n")
-            octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        else:
-            ends_bare = False
-        octets = octets.replace(b"\r\n.", b"\r\n")
-        if self._after_bare_lf and octets.startswith(b"."):
-            octets = octets[1:]
-        # A piece ends in a line feed only where that was bare: a whole CRLF would have been held back, except
-        # the one before the end of data, behind which nothing follows.
-        self._after_bare_lf = ends_bare
+        sound = checked(octets, normalizes=self._normalizes)
+        text = sound.replace(b"\r\n.", b"\r\n")
+        if self._after_bare_lf and text.startswith(b"."):
+            text = text[1:]
+        # Where a piece ends in a whole CRLF, what follows begins with another one (or nothing follows), so only
+        # a bare line feed can stand before a dot that begins a piece.
+        self._after_bare_lf = sound is not octets and octets.endswith(b"\n")
         if not self._is_begun:
-            self._is_begun, octets = True, octets[2:]
+            self._is_begun, text = True, text[2:]
+        return text
+
+
+class ChunkReader:
+    """Checks the line ends of a message that comes by BDAT (RFC 3030), where no dot means anything."""
+
+    __slots__ = ("_held", "_is_line_open", "_normalizes")
+
+    def __init__(self, *, normalizes: bool = False) -> None:
+        self._normalizes = normalizes
+        self._held = b""
+        self._is_line_open = False
+
+    def feed(self, block: bytes) -> bytes:
+        """Content octets that are certain now; raises Refused (554 5.6.0)."""
+        octets = self._held + block
+        self._held = b"\r" if octets.endswith(b"\r") else b""
+        octets = checked(octets[: len(octets) - len(self._held)], normalizes=self._normalizes)
+        if octets:
+            self._is_line_open = not octets.endswith(b"\n")
         return octets
+
+    def finish(self) -> bytes:
+        """The end of the last line where it is missing; raises Refused for half of one."""
+        if self._held:
+            raise Refused(BAD_LINE_ENDING)
+        return b"\r\n" if self._is_line_open else b""
 
 
 class Incoming:
@@ -99,10 +133,9 @@ class Incoming:
     def add(self, octets: bytes) -> None:
         """Take content octets; what is beyond the size limit is forgotten at once."""
         self.size += len(octets)
-        if self.fault is not None:
-            return
-        if self.size > self.limit:
+        if self.size > self.limit and self.fault in (None, HEAD_TOO_BIG):
             self.give_up(MESSAGE_TOO_BIG)
+        if self.fault is not None:
             return
         self._held += octets
         if self.is_ascii and not octets.isascii():

@@ -1,4 +1,4 @@
-"""The commands of an SMTP session (RFC 5321, with 1870, 2034, 2920, 3207, 3461, 4954, 6152, 6531).
+"""The commands of an SMTP session (RFC 5321, with 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531).
 
 The methods bear aiosmtpd's names and replace all of them. Promise: 250 after the final dot is sent when intake has
 the message on disk, and only then.
@@ -7,25 +7,27 @@ the message on disk, and only then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from typing_extensions import override
 
 from sendry.listener import replies
 from sendry.listener.conversation import Command, Conversation
-from sendry.listener.data import Incoming
 from sendry.listener.doors import Doors
 from sendry.listener.login import SIGNED_IN, ask_credentials, sign_in
-from sendry.listener.receiving import Transaction, receive
+from sendry.listener.receiving import Reception, Transaction
 from sendry.listener.settings import ListenerKind, SessionSettings
 from sendry.listener.wire import Gone, Parting
 from sendry.mail.address import BadAddress, parse_path
-from sendry.mail.envelope import Addressee, Origin, OriginKind
+from sendry.mail.envelope import Addressee, Content, Origin, OriginKind
 from sendry.mail.esmtp import parse_mail_params, parse_rcpt_params
 from sendry.mail.headers import received_field
 from sendry.mail.reply import AUTH_REQUIRED, BYE, MESSAGE_TOO_BIG, TOO_MANY_RECIPIENTS, Refused
+
+_LENGTH: Final = re.compile(r"[0-9]{1,20}")
 
 
 class SmtpProtocol(Conversation):
@@ -62,7 +64,7 @@ class SmtpProtocol(Conversation):
             lines.append("STARTTLS")
         if self._offers_auth and not self._login:
             lines.append("AUTH PLAIN LOGIN")
-        lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "DSN"]
+        lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN"]
         last = lines.pop()
         self.say("".join([*(f"250-{line}\r\n" for line in lines), f"250 {last}\r\n"]).encode("ascii"))
 
@@ -72,7 +74,7 @@ class SmtpProtocol(Conversation):
             raise Refused(replies.HELLO_NEEDS_NAME)
         self._pass_time()
         self.session.host_name, self.session.extended_smtp = name, is_extended
-        self.envelope = None
+        self._forget_transaction()
         self._settle_origin()
 
     def _settle_origin(self) -> None:
@@ -100,7 +102,7 @@ class SmtpProtocol(Conversation):
         # Nothing said in clear text counts any more (RFC 3207 section 4.2).
         self.session.host_name, self.session.extended_smtp = None, False
         self.session.authenticated, self._login = None, ""
-        self.envelope = None
+        self._forget_transaction()
         self._settle_origin()
 
     @property
@@ -171,6 +173,8 @@ class SmtpProtocol(Conversation):
         transaction = self.envelope
         if transaction is None:
             raise Refused(replies.MAIL_FIRST)
+        if transaction.reception is not None:
+            raise Refused(replies.BDAT_BEGUN)
         if len(transaction.recipients) >= self.settings.limits.max_recipients:
             self._turn_down(Refused(TOO_MANY_RECIPIENTS))
             return
@@ -202,24 +206,72 @@ class SmtpProtocol(Conversation):
             raise Parting(replies.EARLY_TALKER)
         if not transaction.recipients:
             raise Refused(replies.NO_RECIPIENTS)
+        if transaction.reception is not None:
+            raise Refused(replies.BDAT_BEGUN)
         self.say(replies.START_MAIL_INPUT_WIRE)
+        reception = self._reception()
+        await self._hand_in(transaction, reception, reception.data())
+
+    async def smtp_BDAT(self, arg: str) -> None:  # noqa: N802 - named like its siblings, which aiosmtpd named
+        """A chunk of a message (RFC 3030). It is read to its end whatever the reply, so as not to be taken for
+        commands; where its length is not to be understood, the session ends.
+        """
+        words = arg.split()
+        if not 1 <= len(words) <= 2 or not _LENGTH.fullmatch(words[0]) or words[1:] not in ([], ["LAST"], ["last"]):
+            raise Parting(replies.BDAT_SYNTAX)
+        size, is_last = int(words[0]), len(words) == 2
+        transaction = self.envelope
+        refusal = None
+        if transaction is None:
+            refusal = replies.MAIL_FIRST
+        elif not transaction.recipients:
+            refusal = replies.NO_RECIPIENTS
+        elif transaction.reception is not None and transaction.reception.is_broken:
+            refusal = replies.BDAT_BROKEN
+        reception = transaction.reception if transaction is not None else None
+        if reception is None:
+            reception = self._reception()
+            reception.is_broken = refusal is not None
+        if transaction is not None and refusal is None:
+            transaction.reception = reception
+        if reception.is_too_much(size):
+            raise Parting(MESSAGE_TOO_BIG)
+        await reception.chunk(size, is_last=is_last)
+        if refusal is not None:
+            raise Refused(refusal)
+        if reception.fault is not None:
+            self.doors.counters.messages_refused += 1
+            raise Refused(reception.fault)
+        if not is_last:
+            self.say(f"250 2.0.0 {size} octets received\r\n".encode("ascii"))
+        elif transaction is not None:
+            await self._hand_in(transaction, reception, reception.content())
+
+    def _reception(self) -> Reception:
+        return Reception(
+            self,
+            self.doors.spool,
+            self.doors.disk,
+            limit=self.settings.limits.max_message_bytes,
+            patience=self._patience,
+            normalizes=self.settings.normalizes_bare_lf,
+        )
+
+    async def _hand_in(self, transaction: Transaction, reception: Reception, coming: Awaitable[Content]) -> None:
         self.envelope = None  # whatever comes of it, the transaction is over
-        incoming = Incoming(self.doors.spool, self.settings.limits.max_message_bytes)
         is_kept = False
         try:
-            content = await receive(
-                self, incoming, self._patience, self.doors.disk, normalizes=self.settings.normalizes_bare_lf
-            )
+            content = await coming
             now = self.doors.clock()
             envelope = transaction.envelope(
                 content,
                 self._origin,
-                is_eight_bit=not incoming.is_ascii,
+                is_eight_bit=reception.is_eight_bit,
                 is_submission=self.settings.kind is not ListenerKind.RELAY or self._origin.may_relay,
                 trace=self._trace(transaction, now),
             )
             accepted = self.doors.intake.accept_soon(envelope, now)
-            # From here on the file may be named by a row, whatever we hear of it.
+            # From here on a row may name the file, whatever we hear of it.
             is_kept = True
             message_id = await self.wait_for(accepted, self._patience.commit)
         except Refused as refused:
@@ -231,8 +283,15 @@ class SmtpProtocol(Conversation):
             self._note_progress()
             self.say(f"250 2.0.0 Ok: queued as {message_id}\r\n".encode("ascii"))
         finally:
-            if not is_kept and incoming.is_spooled:
-                self.doors.disk.submit(incoming.discard)
+            if not is_kept:
+                reception.discard()
+
+    @override
+    def _forget_transaction(self) -> None:
+        if self.envelope is not None:
+            if self.envelope.reception is not None:
+                self.envelope.reception.discard()
+            self.envelope = None
 
     def _trace(self, transaction: Transaction, now: datetime) -> bytes:
         """The Received field; "{id}" stands where intake puts the message id."""
@@ -254,7 +313,7 @@ class SmtpProtocol(Conversation):
     @override
     async def smtp_RSET(self, arg: str) -> None:
         self._pass_time()
-        self.envelope = None
+        self._forget_transaction()
         self.say(replies.OK_WIRE)
 
     # -- the rest
@@ -290,6 +349,7 @@ class SmtpProtocol(Conversation):
         "MAIL": smtp_MAIL,
         "RCPT": smtp_RCPT,
         "DATA": smtp_DATA,
+        "BDAT": smtp_BDAT,
         "RSET": smtp_RSET,
         "NOOP": smtp_NOOP,
         "VRFY": smtp_VRFY,

@@ -212,6 +212,8 @@ class Wire(SMTP):
             if self._is_held and self.transport is not None:
                 self._is_held = False
                 self.transport.resume_reading()
+            if self._at == len(self._in):
+                self._in, self._at = b"", 0  # an idle session keeps no used-up buffer
             before = len(self._in) - self._at
             while len(self._in) - self._at == before:
                 if self._has_eof:
@@ -255,10 +257,13 @@ class Wire(SMTP):
             if end >= 0:
                 return end
 
-    def take_block(self) -> bytes:
-        """Everything that waits, which may be nothing."""
-        block = self._in[self._at :] if self._at else self._in
-        self._in, self._at = b"", 0
+    def take_block(self, most: int = READ_AHEAD) -> bytes:
+        """What waits, at most so many octets; nothing when nothing does."""
+        if self._at == 0 and len(self._in) <= most:
+            block, self._in = self._in, b""
+            return block
+        block = self._in[self._at : self._at + most]
+        self._at += len(block)
         return block
 
     def give_back(self, octets: bytes) -> None:

@@ -118,6 +118,21 @@ class TestKeeping:
         again.failed("192.0.2.9", "carol", at(10))
         assert again.is_blocked("192.0.2.9", "", at(11))
 
+    def test_is_learned_from_another_process(self, store: Store) -> None:
+        here, there = Guard(config(), store), Guard(config(), store)
+        fail(here, 3)
+        fail(there, 5)
+        settle(there, store)
+        here.load(at(6))
+        assert here.is_blocked("192.0.2.1", "", at(6)) == at(904)
+
+    def test_learned_anew_forgets_nothing(self, store: Store) -> None:
+        guard = Guard(config(), store)
+        fail(guard, 4)
+        guard.load(at(4))
+        guard.failed("192.0.2.1", "alice", at(4))
+        assert guard.is_blocked("192.0.2.1", "", at(5))
+
     def test_forgets_on_disk_what_has_run_out(self, store: Store) -> None:
         guard = Guard(config(), store)
         fail(guard, 5)

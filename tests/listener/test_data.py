@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendry.listener.data import HEAD_TOO_BIG, MAX_HEAD, BodyReader, Incoming
+from sendry.listener.data import HEAD_TOO_BIG, MAX_HEAD, BodyReader, ChunkReader, Incoming
 from sendry.mail.newlines import dot_stuff
 from sendry.mail.reply import MESSAGE_TOO_BIG, Refused
 from sendry.store.spool import SPOOL_FROM, Spool
@@ -131,6 +131,32 @@ class TestNormalizing:
         wire = stuffed + b"\r\n.\r\n"
         content = read(wire, tuple(cut for cut in cuts if cut < len(wire)), normalizes=True)[0]
         assert content == message.replace(b"\n", b"\r\n") + b"\r\n"
+
+
+class TestChunks:
+    @pytest.mark.parametrize("form", SMUGGLING)
+    def test_are_as_strict_about_line_ends(self, form: bytes) -> None:
+        for cut in range(len(form)):
+            reader = ChunkReader()
+            with pytest.raises(Refused):
+                reader.feed(b"body" + form[:cut]), reader.feed(form[cut:] + b"x"), reader.finish()
+
+    def test_hold_no_meaning_in_dots(self) -> None:
+        reader = ChunkReader()
+        assert reader.feed(b"a\r\n.\r\n..b\r\n") + reader.finish() == b"a\r\n.\r\n..b\r\n"
+
+    @given(st.binary(max_size=20), st.lists(st.integers(0, 20), max_size=5))
+    def test_are_the_same_however_they_are_cut(self, octets: bytes, cuts: list[int]) -> None:
+        octets = octets.replace(b"\r", b"").replace(b"\0", b"").replace(b"\n", b"\r\n")
+        reader, got, start = ChunkReader(), b"", 0
+        for end in (*sorted(cut for cut in cuts if cut < len(octets)), len(octets)):
+            got, start = got + reader.feed(octets[start:end]), end
+        got += reader.finish()
+        assert got == (octets if octets.endswith(b"\r\n") or not octets else octets + b"\r\n")
+
+    def test_may_be_normalized(self) -> None:
+        reader = ChunkReader(normalizes=True)
+        assert reader.feed(b"a\n") + reader.feed(b"b\r") + reader.feed(b"\n") + reader.finish() == b"a\r\nb\r\n"
 
 
 class TestIncoming:
