@@ -143,6 +143,21 @@ class Metrics:
             self._live[bucket] = self._live.get(bucket, 0) + 1
             self._live[total] = self._live.get(total, 0) + int(seconds * 1_000_000)
 
+    def answered(self, method: str, path: str, status: int, seconds: float, error_type: str) -> None:
+        """Count one API request; `path` is a route pattern, `error_type` "" when it went well."""
+        place = bisect.bisect_left(_SECONDS, seconds)
+        timed = "sendry_api_request_duration_seconds"
+        with self._lock:
+            live = self._live
+            for series, by in (
+                (("sendry_api_requests", (method, path, str(status))), 1),
+                ((timed, (method, path, str(place))), 1),
+                ((timed, (method, path, "us")), int(seconds * 1_000_000)),
+            ):
+                live[series] = live.get(series, 0) + by
+        if error_type:
+            self.add("sendry_api_errors", error_type)
+
     def watch(self, name: str, read: Callable[[], float]) -> None:
         """Ask `read` for the value of a gauge each time the page is made."""
         if name not in _GAUGES:

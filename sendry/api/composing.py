@@ -7,7 +7,7 @@ is none of ours, never reaches the intake. Large content is in a spool file, on 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -47,8 +47,9 @@ class Composer:
             raise invalid([NO_CONTENT])
         to = distinct(request.to)
         cc = distinct(request.cc) if request.cc else ()
-        addresses = dict.fromkeys(mailbox.address for mailbox in (*to, *cc, *(request.bcc or ())))
-        self._check_recipients(request, len(addresses))
+        addresses = dict.fromkeys([mailbox.address for mailbox in (*to, *cc, *(request.bcc or ()))])
+        if len(addresses) > self.config.smtp.max_recipients or any(map(is_routed, addresses)):
+            raise invalid(self._recipient_faults(request, len(addresses)))
         composed = self._compose(request, author, to, cc, domain)
         size = len(composed.head) + len(composed.body)
         limit = self.config.smtp.max_message_bytes
@@ -57,7 +58,7 @@ class Composer:
             raise ApiError(413, "message_too_large", told)
         return Envelope(
             sender=author.address,
-            recipients=tuple(map(Addressee, addresses)),
+            recipients=tuple([Addressee(address) for address in addresses]),
             content=self._content(composed),
             origin=self.origin,
             smtputf8=composed.needs_smtputf8 or not all(map(str.isascii, addresses)),
@@ -79,7 +80,7 @@ class Composer:
             raise invalid([FieldFault("from", "is required: no domain here has a default_from")])
         return parse_mailbox(written)
 
-    def _check_recipients(self, request: SendRequest, number: int) -> None:
+    def _recipient_faults(self, request: SendRequest, number: int) -> list[FieldFault]:
         limit = self.config.smtp.max_recipients
         faults = [
             FieldFault(f"{name}[{place}]", "has a routed address (with % or ! or a second @), which is not accepted")
@@ -89,8 +90,7 @@ class Composer:
         ]
         if number > limit:
             faults.append(FieldFault("to", f"has {number} recipients with cc and bcc; {limit} are allowed"))
-        if faults:
-            raise invalid(faults)
+        return faults
 
     def _compose(
         self, request: SendRequest, author: Mailbox, to: tuple[Mailbox, ...], cc: tuple[Mailbox, ...], domain: str
@@ -124,8 +124,10 @@ class Composer:
         return Content(composed.head, b"", file.name, 0, file.size)
 
 
-def distinct(mailboxes: Iterable[Mailbox]) -> tuple[Mailbox, ...]:
+def distinct(mailboxes: Sequence[Mailbox]) -> tuple[Mailbox, ...]:
     """The same without repeated addresses; the first mention, with its name, stays."""
+    if len(mailboxes) == 1:
+        return tuple(mailboxes)
     found: dict[str, Mailbox] = {}
     for mailbox in mailboxes:
         found.setdefault(mailbox.address, mailbox)

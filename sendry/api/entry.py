@@ -10,7 +10,8 @@ import math
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from flask import g, request
+from flask import g
+from flask.globals import request_ctx
 
 from sendry.access.keys import RootKey, client_ip, shown_key
 from sendry.api.errors import ApiError
@@ -22,9 +23,9 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sendry"'}
 
 def admit() -> None:
     """Let the caller in, or end the request with 401 or 429. Afterwards `origin()` tells who it is."""
-    here = rooms()
+    here, environ = rooms(), request_ctx.request.environ
     config = here.config
-    ip = client_ip(request.environ, config.api.trusted_proxies)
+    ip = client_ip(environ, config.api.trusted_proxies)
     if config.allows_anonymous_api:
         g.origin = Origin(OriginKind.API, "anonymous", ip, may_relay=True)
         return
@@ -36,7 +37,7 @@ def admit() -> None:
             429, "too_many_failures", "Too many wrong keys came from this address; try again later.",
             headers={"Retry-After": str(wait)},
         )  # fmt: skip
-    key = shown_key(request.environ)
+    key = shown_key(environ)
     if not key:
         sentence = "This needs an API key: send it as Authorization: Bearer KEY, or as X-API-Key."
         if not config.api.api_key:

@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetPydanticSchema, ValidationInfo
@@ -58,6 +59,7 @@ def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{why}", {"why": message})
 
 
+@lru_cache(maxsize=1024)  # thousands of mails come from one sender
 def _mailbox(text: str) -> Mailbox:
     try:
         return parse_mailbox(text)

@@ -7,7 +7,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response
+from flask.globals import request_ctx
 
 from sendry.api.composing import Composer, domain_not_allowed
 from sendry.api.entry import origin
@@ -19,6 +20,7 @@ from sendry.intake.policy import DomainNotAllowed
 from sendry.mail.address import domain_of
 from sendry.mail.envelope import Envelope
 from sendry.mail.reply import Refused
+from sendry.rooms import Rooms
 
 ROOM_AROUND: Final = 512 * 1024  # octets of a request beside the mail itself
 COMMIT_WITHIN: Final = 25.0  # seconds; the caller's own patience seldom lasts longer
@@ -29,13 +31,13 @@ bp = Blueprint("send", __name__)
 @bp.post("/send")
 def send() -> Response:
     """Take one mail."""
-    _refuse_idempotency_key()
-    now = datetime.now(UTC)
-    wanted = read(SendRequest, json_body(request, _largest_request()), now)
-    composer = _composer(now)
+    asked, here, now = request_ctx.request, rooms(), datetime.now(UTC)
+    _refuse_idempotency_key(asked)
+    wanted = read(SendRequest, json_body(asked, _largest_request(here)), now)
+    composer = Composer(here.config, here.directory, here.store.spool, origin(), now)
     try:
         envelope = composer.envelope(wanted)
-        identity = rooms().intake.accept(envelope, now).result(COMMIT_WITHIN)
+        identity = here.intake.accept(envelope, now).result(COMMIT_WITHIN)
     except Refused as refused:
         composer.discard()
         raise _as_error(refused, envelope) from None
@@ -50,14 +52,14 @@ def send() -> Response:
 @bp.post("/send/batch")
 def send_batch() -> Response:
     """Take up to 1,000 mails: those that are right in one transaction, the others with what is wrong with them."""
-    _refuse_idempotency_key()
-    now = datetime.now(UTC)
-    composer = _composer(now)
+    asked, here, now = request_ctx.request, rooms(), datetime.now(UTC)
+    _refuse_idempotency_key(asked)
+    composer = Composer(here.config, here.directory, here.store.spool, origin(), now)
     results: list[dict[str, Any]] = []
     envelopes: list[Envelope] = []
     places: list[int] = []
     try:
-        for place, wanted in enumerate(read_batch(json_body(request, _largest_request()), now)):
+        for place, wanted in enumerate(read_batch(json_body(asked, _largest_request(here)), now)):
             try:
                 if isinstance(wanted, ApiError):
                     raise wanted
@@ -66,7 +68,7 @@ def send_batch() -> Response:
                 results.append({})
             except ApiError as error:
                 results.append({"index": place, **error.body()})
-        taken = rooms().intake.accept_many(envelopes, now).result(COMMIT_WITHIN) if envelopes else []
+        taken = here.intake.accept_many(envelopes, now).result(COMMIT_WITHIN) if envelopes else []
     except Refused as refused:
         composer.discard()
         raise _as_error(refused, None) from None
@@ -81,18 +83,13 @@ def send_batch() -> Response:
     return Response(json.dumps(answer, ensure_ascii=False), 202, content_type="application/json")
 
 
-def _composer(now: datetime) -> Composer:
-    here = rooms()
-    return Composer(here.config, here.directory, here.store.spool, origin(), now)
+def _largest_request(here: Rooms) -> int:
+    return here.config.smtp.max_message_bytes * 4 // 3 + ROOM_AROUND
 
 
-def _largest_request() -> int:
-    return rooms().config.smtp.max_message_bytes * 4 // 3 + ROOM_AROUND
-
-
-def _refuse_idempotency_key() -> None:
+def _refuse_idempotency_key(asked: Request) -> None:
     # Whoever sends one relies on it when they try again; taking it and doing nothing would send twice.
-    if "HTTP_IDEMPOTENCY_KEY" in request.environ:
+    if "HTTP_IDEMPOTENCY_KEY" in asked.environ:
         raise ApiError(
             400, MISSING_FEATURE, "Idempotency-Key is not yet available; leave the header out.",
             [FieldFault("Idempotency-Key", "is not yet available; leave it out")],
