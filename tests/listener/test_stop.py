@@ -25,6 +25,8 @@ def stopping(server: Listening, seconds: float = 20.0) -> threading.Thread:
             Client(server.port, greeted=False).socket.close()
         except ConnectionRefusedError:
             return thread
+        except ConnectionResetError:  # it waited to be accepted when the listener closed
+            continue
 
 
 class TestStop:
