@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = 5  # seconds a caller is asked to wait while the database does not take changes
 _DISK_TROUBLE: Final = (StoreUnavailable, PeeweeException, sqlite3.Error, OSError)
+# Code and sentence; where the sentence is empty, whoever refused has said why.
 _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("bad_request", "The request cannot be understood."),
+    403: ("forbidden", ""),
     404: ("not_found", "There is nothing at this address; look at the path."),
     405: ("method_not_allowed", "This address does not take this method."),
     413: ("too_large", "The request is larger than is allowed."),
@@ -69,7 +71,8 @@ def invalid(details: Sequence[FieldFault], sentence: str = "") -> ApiError:
     if not sentence:
         shown = "; ".join(f"{fault.field} {fault.message}" for fault in details[:3])
         rest = f"; and {len(details) - 3} more" if len(details) > 3 else ""
-        sentence = f"The request is not valid: {shown}{rest}."
+        sentence = f"The request is not valid: {shown}{rest}"
+        sentence += "" if sentence.endswith("?") else "."
     return ApiError(400, "validation_failed", sentence, details)
 
 
@@ -99,10 +102,11 @@ def _known(error: Exception) -> ApiError:
         return error
     if isinstance(error, HTTPException):
         status = error.code or 500
-        code, sentence = _BY_STATUS.get(status, ("http_error", error.description or "The request failed."))
+        code, sentence = _BY_STATUS.get(status, ("http_error", ""))
+        sentence = sentence or error.description or "The request failed."
         if isinstance(error, RequestEntityTooLarge) or status < 500:
             return ApiError(status, code, sentence)
-    if isinstance(error, _DISK_TROUBLE):
+    if isinstance(error, _DISK_TROUBLE) or type(error).__module__.partition(".")[0] == "psycopg":
         log.error("storage failed while a request was served", exc_info=error)
         return unavailable("The database does not answer right now; try again in a moment.")
     log.error("a request ended in an unforeseen error", exc_info=error)

@@ -12,6 +12,8 @@ from sendry.sandbox.inbox import CapturedMail, CapturedRow, InboxStats
 
 Json = dict[str, Any]
 
+_TROUBLED = (Status.DEFERRED, Status.FAILED)
+
 
 def time(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC, to the millisecond."""
@@ -50,7 +52,7 @@ def message_row(row: MessageRow) -> Json:
         "tags": list(row.tags),
         "metadata": row.metadata,
         "attempts": row.attempts,
-        "last_error": row.last_response if row.status in (Status.DEFERRED, Status.FAILED) else None,
+        "last_error": _error_of(row.last_code, "", row.last_response) if row.status in _TROUBLED else None,
         "next_attempt_at": time(row.next_attempt_at),
         "created_at": time(row.created_at),
         "updated_at": time(row.updated_at),
@@ -84,19 +86,18 @@ def status(view: MessageView) -> Json:
 
 def _progress(view: MessageView) -> Json:
     tries = max((recipient.attempts for recipient in view.recipients), default=0)
-    troubled = [r for r in view.recipients if r.status in (Status.DEFERRED, Status.FAILED)]
-    worst = max(troubled, key=lambda r: r.updated_at, default=None)
+    troubled = [r for r in view.recipients if r.status in _TROUBLED]
+    last = max(troubled, key=lambda r: r.updated_at, default=None)
     return {
         "to": list(dict.fromkeys(r.original or r.address for r in view.recipients)),
         "retry_count": max(0, tries - 1),
-        "last_error": _reply(worst) if worst else None,
+        "last_error": _error_of(last.last_code, last.last_enhanced, last.last_response) if last else None,
         "recipients": [recipient_row(recipient) for recipient in view.recipients],
     }
 
 
-def _reply(recipient: RecipientRow) -> str:
-    parts = (str(recipient.last_code or ""), recipient.last_enhanced, recipient.last_response)
-    return " ".join(part for part in parts if part)
+def _error_of(code: int, enhanced: str, response: str) -> str:
+    return " ".join(part for part in (str(code or ""), enhanced, response) if part)
 
 
 def recipient_row(row: RecipientRow) -> Json:

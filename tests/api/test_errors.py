@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 
 import pytest
+from flask import Response
+from werkzeug.exceptions import Forbidden
 from werkzeug.test import TestResponse
 
 from sendry.api.errors import ApiError, FieldFault, error_response, invalid
 from tests.api.conftest import MAIL, House, body
 
 
-def is_error(answer: TestResponse, status: int, code: str) -> bool:
-    found = body(answer)
+def is_error(answer: Response | TestResponse, status: int, code: str) -> bool:
+    found = answer.get_json()
     assert set(found) == {"error", "code", "details"}
     assert answer.content_type == "application/json"
     assert found["error"].endswith(".")
@@ -73,6 +75,16 @@ def test_a_surprise_is_500_and_told_in_the_log_only(house: House, caplog: pytest
     assert answer.status_code == 500
     assert "secret inside" not in answer.get_data(as_text=True)
     assert "secret inside" in caplog.text
+
+
+def test_a_refusal_of_the_application_keeps_its_own_sentence() -> None:
+    answer = error_response(Forbidden("Your address may not use this."))
+    assert is_error(answer, 403, "forbidden")
+    assert answer.get_json()["error"] == "Your address may not use this."
+
+
+def test_a_question_ends_without_a_full_stop() -> None:
+    assert invalid([FieldFault("form", "is not known; did you mean from?")]).sentence.endswith("mean from?")
 
 
 def test_text_goes_out_as_it_is() -> None:

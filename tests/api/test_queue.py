@@ -65,7 +65,7 @@ class TestDeadLetters:
         identities = self.dead(house, 3)
         dlq = body(house.get("/dlq?limit=2"))
         assert [message["id"] for message in dlq["messages"]] == identities[:0:-1]
-        assert dlq["messages"][0]["last_error"] == "No such user"
+        assert dlq["messages"][0]["last_error"] == "550 No such user"
         assert dlq["stats"]["count"] == 3
         assert datetime.fromisoformat(dlq["stats"]["oldest_at"]) <= datetime.fromisoformat(dlq["stats"]["newest_at"])
         rest = body(house.get(f"/dlq?cursor={dlq['next_cursor']}"))
