@@ -149,14 +149,10 @@ def _acted(message_id: str, number: int, done: str) -> ResponseReturnValue:
         return go(url_for("panel.message", message_id=message_id))
     if number:
         flash(done, "delivered")
-    view = _view(message_id)
-    text = render_template(
-        "message/_message.html",
-        **_values(view, "delivery"),
-        seen="",
-        is_swapped=True,
-        note="" if number else _quicker(),
-    )
+    values = _values(_view(message_id), "delivery")
+    if not number:
+        values["note"] = _quicker()
+    text = render_template("message/_message.html", seen="", is_swapped=True, **values)
     return answer_with(text, 200 if number else 409)
 
 

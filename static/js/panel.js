@@ -68,7 +68,10 @@ function dismissLater(toast) {
 
 function openDialog(dialog, opener) {
   if (!dialog || dialog.open) return;
-  dialog.addEventListener("close", () => opener?.isConnected && opener.focus(), { once: true });
+  dialog.addEventListener("close", () => {
+    if (opener?.isConnected) opener.focus();
+    if (dialog.matches("[data-modal]")) dialog.remove(); // it was fetched to ask once
+  });
   dialog.showModal();
 }
 
@@ -145,14 +148,14 @@ document.addEventListener("htmx:afterSwap", () => {
 
 document.addEventListener("htmx:afterSettle", () => {
   $$("[data-toast]").forEach(dismissLater);
-  const asked = $("#dialog > dialog:not([open])");
+  const asked = $("#dialog > [data-modal]:not([open])");
   if (asked) openDialog(asked, document.activeElement);
   markCurrent();
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
   const dialog = event.detail.elt.closest?.("#dialog dialog");
-  if (dialog && event.detail.elt.matches("form") && event.detail.xhr.status < 500) dialog.close();
+  if (dialog && event.detail.elt.matches("form")) dialog.close();
   if (event.detail.xhr.status) $("#trouble")?.remove();
 });
 

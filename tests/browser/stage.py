@@ -54,7 +54,7 @@ a.btn{display:block;background:#7a3b12;color:#fff;text-align:center;border-radiu
 font:600 15px Arial;text-decoration:none}
 @media (prefers-color-scheme: dark){body{background:#15130f;color:#ece7dc}.b{background:#211e18}.c{background:#15130f}}
 </style></head><body><div class="w"><div class="b"><p class="l">EXAMPLE SHOP</p><h1>%s</h1><p>%s</p>%s
-<a class="btn" href="https://shop.example.com/%s">%s</a></div></div><img src="https://shop.example.com/o.gif"></body></html>"""
+<a class="btn" href="https://shop.example.com/%s">%s</a></div></div><img src="https://shop.example.com/o.gif" width="1" height="1" alt=""></body></html>"""
 
 
 def mail(
