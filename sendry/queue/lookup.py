@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from sendry.mail.address import BadAddress, normalise
 from sendry.queue import rows
-from sendry.queue.states import EventKind, Status, of_message
+from sendry.queue.states import WAITING, EventKind, Status, of_message
 from sendry.queue.views import (
     AttemptRow,
     Counts,
@@ -45,11 +47,13 @@ _COLUMNS: Final = (
     "m.id, m.status, m.sender, m.header_from, m.subject, m.header_id, m.domain, m.mode, m.origin, m.origin_name,"
     " m.client_ip, m.size, m.recipient_count, m.priority, m.tags, m.metadata, m.created_at, m.updated_at"
 )
+_LEASED: Final = "SELECT message_id FROM recipient WHERE lease_until IS NOT NULL"
 _ESCAPE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
-def _contains(text: str) -> str:
-    return f"%{text.casefold().translate(_ESCAPE)}%"
+def _asked(text: str) -> str:
+    # What no stored text has (a NUL, half a surrogate pair, a novel) is an error of the driver when asked for.
+    return rows.clean(text, 500)
 
 
 class Lookup:
@@ -59,6 +63,10 @@ class Lookup:
         self._store = store
         # SQLite folds ASCII only; the store gives it a function that folds Cyrillic too.
         self._fold = "fold" if store.dialect == "sqlite" else "LOWER"
+        self._folded = str.casefold if store.dialect == "sqlite" else str.lower
+
+    def _contains(self, text: str) -> str:
+        return f"%{self._folded(text).translate(_ESCAPE)}%"
 
     def counts(self) -> Counts:
         """The sums as kept by every change; costs the same however long the history is."""
@@ -78,12 +86,9 @@ class Lookup:
 
     def oldest_waiting(self) -> datetime | None:
         """When the longest waiting recipient was accepted, or None."""
-        found = self._store.rows(
-            "SELECT created_at FROM recipient WHERE next_attempt_at IS NOT NULL ORDER BY id LIMIT 1"
-            if self._store.dialect != "sqlite"
-            else "SELECT MIN(created_at) FROM recipient INDEXED BY recipient_due WHERE next_attempt_at IS NOT NULL"
-        )
-        return rows.to_moment(found[0][0]) if found and found[0][0] is not None else None
+        index = " INDEXED BY recipient_due" if self._store.dialect == "sqlite" else ""
+        found = self._store.rows(f"SELECT MIN(created_at) FROM recipient{index} WHERE next_attempt_at IS NOT NULL")
+        return None if found[0][0] is None else rows.to_moment(found[0][0])
 
     def tallies(self, since: datetime, until: datetime, domain: str = "") -> list[tuple[datetime, str, int]]:
         """Hourly sums (hour, kind, value) over all own domains or one."""
@@ -145,48 +150,49 @@ class Lookup:
     def _where(self, wanted: MessageFilter) -> _Where:
         where = _Where()
         if wanted.status is Status.SENDING:
-            where.add("m.id IN (SELECT message_id FROM recipient WHERE lease_until IS NOT NULL)")
+            where.add(f"m.id IN ({_LEASED})")
         elif wanted.status is not None:
             where.add("m.status = ?", wanted.status.value)
+            if wanted.status in WAITING:  # a claim does not touch the message row
+                where.add(f"m.id NOT IN ({_LEASED})")
         if wanted.is_waiting:
-            where.add(
-                "m.id IN (SELECT message_id FROM recipient WHERE next_attempt_at IS NOT NULL"
-                " UNION SELECT message_id FROM recipient WHERE lease_until IS NOT NULL)"
-            )
+            where.add(f"m.id IN (SELECT message_id FROM recipient WHERE next_attempt_at IS NOT NULL UNION {_LEASED})")
         if wanted.is_dead:
             where.add("m.id IN (SELECT message_id FROM dead_letter)")
         if wanted.domain:
-            where.add("m.domain = ?", wanted.domain)
+            where.add("m.domain = ?", _asked(wanted.domain).lower())
         if wanted.origin:
-            where.add("m.origin = ?", wanted.origin)
+            where.add("m.origin = ?", _asked(wanted.origin))
         if wanted.header_id:
-            where.add("m.header_id = ?", wanted.header_id.strip("<>"))
+            where.add("m.header_id = ?", _asked(wanted.header_id).strip("<>"))
         if wanted.tag:
-            where.add("m.id IN (SELECT message_id FROM message_tag WHERE tag = ?)", wanted.tag)
+            where.add("m.id IN (SELECT message_id FROM message_tag WHERE tag = ?)", _asked(wanted.tag))
         if wanted.since:
             where.add("m.id >= ?", floor_of(rows.to_ms(wanted.since)))
         if wanted.until:
             where.add("m.id < ?", floor_of(rows.to_ms(wanted.until)))
         if wanted.subject:
-            where.add(f"{self._fold}(m.subject) LIKE ? ESCAPE '\\'", _contains(wanted.subject))
+            where.add(f"{self._fold}(m.subject) LIKE ? ESCAPE '\\'", self._contains(_asked(wanted.subject)))
         if wanted.address:
-            self._narrow_address(where, wanted.address)
+            self._narrow_address(where, _asked(wanted.address))
         if wanted.text:
-            self._narrow_text(where, wanted.text)
+            self._narrow_text(where, _asked(wanted.text))
         return where
 
     @staticmethod
     def _narrow_address(where: _Where, address: str) -> None:
+        with suppress(BadAddress):
+            address = normalise(address)
         where.add("(m.sender = ? OR m.id IN (SELECT message_id FROM recipient WHERE address = ?))", address, address)
 
     def _narrow_text(self, where: _Where, text: str) -> None:
-        like, fold = _contains(text), self._fold
+        like, fold = self._contains(text), self._fold
         where.add(
             f"({fold}(m.subject) LIKE ? ESCAPE '\\' OR {fold}(m.sender) LIKE ? ESCAPE '\\'"
             f" OR {fold}(m.header_from) LIKE ? ESCAPE '\\' OR m.header_id = ?"
             " OR EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id"
-            f" AND {fold}(r.address) LIKE ? ESCAPE '\\'))",
-            like, like, like, text.strip("<>"), like,
+            f" AND ({fold}(r.address) LIKE ? ESCAPE '\\' OR {fold}(r.original) LIKE ? ESCAPE '\\')))",
+            like, like, like, text.strip("<>"), like, like,
         )  # fmt: skip
 
     def _with_recipients(self, found: Sequence[tuple[Any, ...]]) -> tuple[MessageRow, ...]:
