@@ -77,14 +77,13 @@ def clear(store: Store, mailbox: str) -> Future[int]:
 def _delete(store: Store, tx: Transaction, message_ids: Sequence[int]) -> int:
     gone = 0
     for number in message_ids:
-        found = tx.execute("SELECT is_read FROM capture WHERE message_id = ?", (number,))
-        if not found:
+        if not tx.execute("SELECT 1 FROM capture WHERE message_id = ?", (number,)):
             continue
         others = tx.execute("SELECT 1 FROM recipient WHERE message_id = ? AND route <> 'capture' LIMIT 1", (number,))
         if others:
-            tx.change("DELETE FROM capture WHERE message_id = ?", (number,))
-            tx.count("capture.total", -1)
-            tx.count("capture.unread", 0 if found[0][0] else -1)
+            for (is_read,) in tx.execute("DELETE FROM capture WHERE message_id = ? RETURNING is_read", (number,)):
+                tx.count("capture.total", -1)
+                tx.count("capture.unread", 0 if is_read else -1)
         else:
             control.erase(tx, [number], store.spool.remove)
         gone += 1

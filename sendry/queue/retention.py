@@ -19,16 +19,19 @@ _ORPHAN_AGE: Final = timedelta(hours=2)  # longer than the longest upload
 
 
 def drop_delivered(store: Store, now: datetime, max_age: timedelta) -> int:
-    """Delete messages that ended at least `max_age` ago; dead letters and captured mail have rules of their own."""
+    """Delete messages that ended at least `max_age` ago (0: keep); dead letters and captures have their own rules."""
+    if not max_age:
+        return 0
     before = rows.to_ms(now - max_age)
 
     def change(tx: Transaction) -> int:
         found = tx.execute(
-            "SELECT id FROM message WHERE status IN ('delivered', 'cancelled', 'failed') AND id < ?"
+            "SELECT id FROM message WHERE status IN ('delivered', 'cancelled', 'failed', 'suppressed') AND id < ?"
             " AND updated_at < ? AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.message_id = message.id)"
             " AND NOT EXISTS (SELECT 1 FROM capture c WHERE c.message_id = message.id)"
             " AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = message.id"
-            " AND (r.next_attempt_at IS NOT NULL OR r.lease_until IS NOT NULL)) ORDER BY id LIMIT ?",
+            " AND (r.next_attempt_at IS NOT NULL OR r.lease_until IS NOT NULL)) ORDER BY id LIMIT ?"
+            + rows.locking(tx),
             (ids.floor_of(before), before, BATCH),
         )
         return control.erase(tx, [number for (number,) in found], store.spool.remove)
@@ -68,12 +71,14 @@ def drop_dead_letters(store: Store, now: datetime, max_age: timedelta, max_count
         found: list[Row] = []
         if max_age:
             found += tx.execute(
-                "SELECT message_id FROM dead_letter WHERE failed_at < ? ORDER BY failed_at LIMIT ?",
+                "SELECT message_id FROM dead_letter WHERE failed_at < ? ORDER BY failed_at LIMIT ?"
+                + rows.locking(tx),
                 (rows.to_ms(now - max_age), BATCH),
             )
         if max_count:
             found += tx.execute(
-                "SELECT message_id FROM dead_letter ORDER BY failed_at DESC LIMIT ? OFFSET ?", (BATCH, max_count)
+                "SELECT message_id FROM dead_letter ORDER BY failed_at DESC LIMIT ? OFFSET ?" + rows.locking(tx),
+                (BATCH, max_count),
             )
         idle = [
             number
