@@ -284,7 +284,7 @@ class Lane:
         if settled:
             self._report(group, settled, run, elapsed)
         if exchange.is_concluded:
-            site.note_delivery()
+            site.note_delivery(elapsed)
         if exchange.session.is_ending or exchange.session.wire.lost is not None:
             self._drop_session()
 

@@ -67,6 +67,7 @@ class Holding:
         self._sites: dict[SiteKey, Site] = {}
         self._hungry: dict[Site, None] = {}
         self._hungry_bulk: dict[Site, None] = {}
+        self._patient: dict[Site, None] = {}
 
     @property
     def room(self) -> int:
@@ -77,6 +78,11 @@ class Holding:
     def is_waited_for(self) -> bool:
         """Whether a site waits for a lane."""
         return bool(self._hungry or self._hungry_bulk)
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether a site could have more lanes than it wants for now: then `look_again` before long."""
+        return bool(self._patient)
 
     @property
     def waits(self) -> bool:
@@ -130,8 +136,16 @@ class Holding:
         """Put a site at the end of the line for lanes, or take it out."""
         self._hungry.pop(site, None)
         self._hungry_bulk.pop(site, None)
+        self._patient.pop(site, None)
         if site.wants_lane(self._ticks()):
             (self._hungry if site.waiting else self._hungry_bulk)[site] = None
+        elif site and site.has_lanes_left:
+            self._patient[site] = None
+
+    def look_again(self) -> None:
+        """At the sites that were left to the lanes they had: by now they may want more."""
+        for site in list(self._patient):
+            self.look_at(site)
 
     def next_site(self) -> Site | None:
         """The site whose turn it is to get a lane: those with transactional mail first."""

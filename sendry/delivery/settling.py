@@ -20,6 +20,9 @@ from sendry.queue.work import Result
 
 log = logging.getLogger(__name__)
 
+GATHER: Final = 0.01
+"""Seconds results are gathered before they are written: a transaction costs as much as ten of them."""
+
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 MOST_TRIES: Final = 8
@@ -107,6 +110,7 @@ class Settling:
         pause = FIRST_PAUSE
         try:
             while self._ready:
+                await asyncio.sleep(GATHER)
                 batch, self._ready = self._ready, []
                 while True:
                     try:

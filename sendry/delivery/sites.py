@@ -21,6 +21,9 @@ from sendry.queue.work import Tried, Work
 FIRST_LANES: Final = 5
 """Lanes of a site that has given a session but not delivered anything yet."""
 
+SOON: Final = 0.02
+"""Seconds in which the lanes there are should get through what waits; if they do, no further connection is opened."""
+
 FAILURES_UNTIL_DOWN: Final = 2
 FIRST_DOWN: Final = 30.0
 LONGEST_DOWN: Final = 900.0
@@ -63,6 +66,7 @@ class Site:
     waiting: deque[Group] = field(default_factory=deque)
     bulk: deque[Group] = field(default_factory=deque)
     lanes: int = 0
+    pace: float = 1.0  # seconds a transaction takes: slow, until shown otherwise
     connected: int = 0
     is_open: bool = False  # the last try to get a session succeeded
     allowed: int = FIRST_LANES
@@ -108,7 +112,18 @@ class Site:
         """Whether another lane should be started for it."""
         if not self or now < self.down_until:
             return False
+        if not self.lanes:
+            return True
+        return self.has_lanes_left and (self.lanes < len(self) * self.pace / SOON or self._waits_too_long(now))
+
+    @property
+    def has_lanes_left(self) -> bool:
+        """Whether more lanes are allowed than there are."""
         return self.lanes < (self.allowed if self.is_open else 1)
+
+    def _waits_too_long(self, now: float) -> bool:
+        oldest = self.oldest()
+        return oldest is not None and now - oldest > 2 * SOON
 
     def is_down(self, now: float) -> bool:
         """It is being left alone."""
@@ -116,8 +131,9 @@ class Site:
 
     # What lanes report
 
-    def note_delivery(self) -> None:
-        """A transaction came to its end."""
+    def note_delivery(self, seconds: float) -> None:
+        """A transaction came to its end after so long."""
+        self.pace += (seconds - self.pace) / 8
         if self.allowed < self.most_lanes:
             self.allowed += 1
 

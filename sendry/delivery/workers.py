@@ -27,7 +27,7 @@ from sendry.delivery.pool import Pool
 from sendry.delivery.session import Dialer
 from sendry.delivery.settings import Settings
 from sendry.delivery.settling import Settling
-from sendry.delivery.sites import Group, Site
+from sendry.delivery.sites import SOON, Group, Site
 from sendry.delivery.trust import Trust
 from sendry.queue.work import Result, Work
 from sendry.resolver import Resolver
@@ -36,6 +36,12 @@ from sendry.store.ids import to_text
 log = logging.getLogger(__name__)
 
 THREADS: Final = 4
+GATHER: Final = 0.01
+"""Seconds between two claims, at least."""
+
+LOOK_AHEAD: Final = 0.2
+"""Seconds after the last claim that found something when the next due time is looked up."""
+
 _SWEEP: Final = 5.0
 _LEAST_PAUSE: Final = 0.05
 
@@ -101,9 +107,12 @@ class DeliveryLoop:
         self._lanes: dict[asyncio.Task[None], Site] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._is_more_due = False
+        self._has_claimed = False
         self._next_due: datetime | None = None
         self._swept_at = 0.0
+        self._claimed_at = 0.0
         self._patience = 0.0
+        self._second_look: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._is_woken = False
         self._wake = asyncio.Event()
@@ -162,6 +171,7 @@ class DeliveryLoop:
                     pause = 1.0
                 if pause > 0 and not self._is_stopping:
                     await self._wait(pause)
+                    await self._gather()
         finally:
             self._queue.on_work.remove(self.wake)
             await self.end(self._patience)
@@ -181,6 +191,8 @@ class DeliveryLoop:
             room = holding.room
             loop = asyncio.get_running_loop()
             works, self._next_due = await loop.run_in_executor(self._executor, self._claim, now, room)
+            self._claimed_at = self._ticks()
+            self._has_claimed = bool(works)
             self._is_more_due = len(works) >= room
             holding.take_in(works)
         self._deal()
@@ -191,6 +203,8 @@ class DeliveryLoop:
     async def end(self, patience: float) -> None:
         """Finish what is in flight within `patience` seconds, give the rest back, part with all hosts."""
         self._is_stopping = True
+        if self._second_look is not None:
+            self._second_look.cancel()
         self._holding.give_back_all()
         if self._lanes:
             _, late = await asyncio.wait(list(self._lanes), timeout=max(0.0, patience - 1.0))
@@ -217,6 +231,8 @@ class DeliveryLoop:
     # Lanes
 
     def _deal(self) -> None:
+        if self._holding.is_patient and self._second_look is None and not self._is_stopping:
+            self._second_look = asyncio.get_running_loop().call_later(SOON, self._look_again)
         while len(self._lanes) < self.settings.connections:
             site = self._holding.next_site()
             if site is None:
@@ -226,6 +242,12 @@ class DeliveryLoop:
             self._lanes[lane] = site
             lane.add_done_callback(self._lane_ended)
             self._holding.look_at(site)
+
+    def _look_again(self) -> None:
+        self._second_look = None
+        if not self._is_stopping:
+            self._holding.look_again()
+            self._deal()
 
     def _lane_ended(self, lane: asyncio.Task[None]) -> None:
         site = self._lanes.pop(lane)
@@ -275,7 +297,8 @@ class DeliveryLoop:
 
     def _claim(self, now: datetime, room: int) -> tuple[list[Work], datetime | None]:
         works = self._queue.claim(now, room)
-        return works, self._queue.next_due() if len(works) < room else None
+        # Whoever got something comes again soon; only then is it worth looking further ahead.
+        return works, None if works else self._queue.next_due()
 
     def _claim_if_room(self) -> None:
         if self._is_more_due and self._holding.room > self._holding.capacity // 2:
@@ -311,9 +334,17 @@ class DeliveryLoop:
         pause = self.settings.process_interval
         if self._next_due is not None:
             pause = min(pause, max(_LEAST_PAUSE, (self._next_due - now).total_seconds()))
+        elif self._has_claimed:
+            pause = min(pause, LOOK_AHEAD)
         if len(self._pool) or self._holding.waits:
             pause = min(pause, _SWEEP)
         return pause
+
+    async def _gather(self) -> None:
+        """Under load, let a few messages come together: a claim costs as much as ten of them."""
+        since = self._ticks() - self._claimed_at
+        if since < GATHER and not self._is_stopping:
+            await asyncio.sleep(GATHER - since)
 
     async def _wait(self, pause: float) -> None:
         try:

@@ -51,7 +51,7 @@ class Clock:
 
 
 class Office:
-    """Everything between `accept` and the remote host."""
+    """Everything between `accept` and the remote host. `ticks`: other monotonic seconds than those of the clock."""
 
     def __init__(self, store: Store, zones: Zones, text: str = "", **changes: Any) -> None:
         self.clock = Clock(make.NOW)
@@ -64,6 +64,7 @@ class Office:
         self.intake = Intake(self.config, self.directory, self.queue)
         self.lookup = Lookup(store)
         trust: Trust | None = changes.pop("trust", None)
+        self._ticks: Callable[[], float] = changes.pop("ticks", self.clock.ticks)
         self.settings: Settings = replace(Settings.of(self.config), **(QUICK | {"own_listeners": ()} | changes))
         self._runner = asyncio.Runner()
         self.loop: DeliveryLoop = self._runner.run(self._made(trust))
@@ -78,7 +79,7 @@ class Office:
             settings=self.settings,
             trust=trust,
             clock=self.clock,
-            ticks=self.clock.ticks,
+            ticks=self._ticks,
             chance=random.Random(1),
         )
 

@@ -61,7 +61,7 @@ def test_one_lane_goes_first_and_more_follow_when_a_host_has_answered() -> None:
             one.lanes += 1
         lanes.append(one.lanes)
         one.note_session()
-    one.note_delivery()
+    one.note_delivery(1.0)
     while one.wants_lane(0.0):
         one.lanes += 1
 
@@ -75,8 +75,25 @@ def test_a_refused_connection_beside_others_lowers_the_lanes_and_deliveries_rais
     one.note_crowded()
     assert one.allowed == 3
 
-    one.note_delivery()
+    one.note_delivery(1.0)
     assert one.allowed == 4
+
+
+def test_a_quick_site_needs_no_more_lanes_than_get_through_what_waits() -> None:
+    one = site()
+    one.note_session()
+    for _ in range(50):
+        one.note_delivery(0.002)
+    for _ in range(25):
+        one.put(group())
+    while one.wants_lane(1000.0):
+        one.lanes += 1
+    lanes = one.lanes
+    while one.wants_lane(1000.1):
+        one.lanes += 1
+
+    assert lanes == 3  # 25 messages of 2 ms each in 20 ms
+    assert one.lanes == 10  # but they waited longer than that
 
 
 def test_a_site_is_left_alone_longer_each_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from sendry.delivery.trust import Trust
 from sendry.queue.states import EventKind
 from tests import make
 from tests.delivery.office import Office
-from tests.remote_mx import Authority, Drop, Hold, RemoteMx
+from tests.remote_mx import Authority, Drop, Hold, RemoteMx, Slow
 from tests.zones import Fault
 
 OpenOffice = Callable[..., Office]
@@ -449,14 +450,31 @@ def test_mail_for_a_destination_that_stays_down_expires_all_the_same(open_office
     assert {office.recipient(one).bounce_class for one in sent} == {"expired"}
 
 
-def test_a_host_that_wants_few_connections_gets_few(office: Office, mx: RemoteMx) -> None:
+def test_a_host_that_wants_few_connections_gets_few(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port, ticks=time.monotonic)
+    office.route("example.org", mx)
     mx.say("banner", "220 mx.test", "421 4.3.2 too many connections from you")
-    sent = [office.send(f"r{n}@example.org") for n in range(30)]
+    mx.say("dot", Slow(0.05, "250 2.0.0 queued"))
+    sent = [office.send(f"r{n}@example.org") for n in range(20)]
 
     office.turn()
 
     assert {str(office.recipient(one).status) for one in sent} == {"delivered"}
     assert {len(office.attempts(one)) for one in sent} == {1}
+    assert mx.connections > 1
+
+
+def test_a_slow_host_gets_more_connections(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port, ticks=time.monotonic, connections_per_destination=7)
+    office.route("example.org", mx)
+    mx.say("dot", Slow(0.05, "250 2.0.0 queued"))
+    for n in range(30):
+        office.send(f"r{n}@example.org")
+
+    office.turn()
+
+    assert len(mx.messages) == 30
+    assert mx.most_live == 7
 
 
 def test_transactional_mail_passes_bulk_mail(open_office: OpenOffice, mx: RemoteMx) -> None:
