@@ -58,7 +58,7 @@ class Desk(Protocol):
         """Their content goes out next."""
 
     def opened(self, site: Site) -> None:
-        """This site gives sessions: more lanes may follow."""
+        """This site may have more lanes than before."""
 
     def is_wanted_elsewhere(self) -> bool:
         """Whether a lane should end because another site waits for one."""
@@ -284,7 +284,10 @@ class Lane:
         if settled:
             self._report(group, settled, run, elapsed)
         if exchange.is_concluded:
+            allowed = site.allowed
             site.note_delivery(elapsed)
+            if site.allowed > allowed and site:
+                self._desk.opened(site)
         if exchange.session.is_ending or exchange.session.wire.lost is not None:
             self._drop_session()
 

@@ -66,7 +66,7 @@ class Site:
     waiting: deque[Group] = field(default_factory=deque)
     bulk: deque[Group] = field(default_factory=deque)
     lanes: int = 0
-    pace: float = 1.0  # seconds a transaction takes: slow, until shown otherwise
+    pace: float | None = None  # seconds a transaction takes; not known before the first
     connected: int = 0
     is_open: bool = False  # the last try to get a session succeeded
     allowed: int = FIRST_LANES
@@ -114,7 +114,9 @@ class Site:
             return False
         if not self.lanes:
             return True
-        return self.has_lanes_left and (self.lanes < len(self) * self.pace / SOON or self._waits_too_long(now))
+        if not self.has_lanes_left:
+            return False
+        return self.pace is None or self.lanes < len(self) * self.pace / SOON or self._waits_too_long(now)
 
     @property
     def has_lanes_left(self) -> bool:
@@ -133,7 +135,7 @@ class Site:
 
     def note_delivery(self, seconds: float) -> None:
         """A transaction came to its end after so long."""
-        self.pace += (seconds - self.pace) / 8
+        self.pace = seconds if self.pace is None else self.pace + (seconds - self.pace) / 8
         if self.allowed < self.most_lanes:
             self.allowed += 1
 

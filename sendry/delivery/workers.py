@@ -275,7 +275,7 @@ class DeliveryLoop:
         self._queue.note_in_flight([work.recipient_id for work in works])
 
     def opened(self, site: Site) -> None:
-        """From a lane: the site gives sessions, more lanes may follow."""
+        """From a lane: the site may have more lanes than before."""
         if not self._is_stopping:
             self._holding.look_at(site)
             self._deal()
