@@ -37,9 +37,8 @@ def fill(store: Store, ids: list[int], now: int) -> None:
         )  # fmt: skip
         contents.append((number, 0, HEAD))
         recipients.append(
-            (number + 1, number, f"u{index}@rcpt.example", "rcpt.example", "", "mx", status, 0, due, 0, False, 0, 0,
-             "", "",
-             "", "", "", False, now, now)
+            (number + 1, number, f"u{index}@rcpt.example", "rcpt.example", "", "mx", status, due, None, None,
+             0, 0, False, 0, 0, "", "", "", "", "", False, now, now)
         )  # fmt: skip
 
     def change(tx: object) -> None:

@@ -13,6 +13,9 @@ from sendry.store.database import Store
 from sendry.store.ids import IdSource
 from sendry.store.writer import Row, Transaction
 
+Ask = Callable[[str, Sequence[Any]], list[Row]]
+"""Something that reads rows: the store, or a transaction."""
+
 LEASE: Final = timedelta(minutes=20)  # longer than the longest attempt: connect, commands, 10 minutes for the dot
 SMALL: Final = 32 * 1024  # content up to this comes along with the claim
 PRIORITIES: Final = (0, 1)
@@ -64,20 +67,34 @@ def due_change(node: int, now: datetime, limit: int) -> Callable[[Transaction], 
     return change
 
 
-def _contents(store: Store, claimed: Sequence[Row]) -> dict[int, bytes]:
+def _contents(ask: Ask, claimed: Sequence[Row]) -> dict[int, bytes]:
     wanted = list({row[1] for row in claimed if row[17] <= SMALL and not row[24]})
     found: dict[int, bytes] = {}
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         marks = ", ".join("?" * len(some))
         sql = f"SELECT message_id, octets FROM content WHERE part = 0 AND message_id IN ({marks})"
-        found.update((message_id, bytes(octets)) for message_id, octets in store.rows(sql, some))
+        found.update((message_id, bytes(octets)) for message_id, octets in ask(sql, some))
     return found
 
 
-def to_work(store: Store, claimed: Sequence[Row], lease: int) -> list[Work]:
+def next_due(ask: Ask) -> datetime | None:
+    """When the next recipient is due, or None when nothing waits."""
+    first: int | None = None
+    for priority in PRIORITIES:
+        found = ask(
+            "SELECT next_attempt_at FROM recipient WHERE priority = ? AND next_attempt_at IS NOT NULL"
+            " ORDER BY next_attempt_at LIMIT 1",
+            (priority,),
+        )
+        if found and (first is None or found[0][0] < first):
+            first = found[0][0]
+    return None if first is None else rows.to_moment(first)
+
+
+def to_work(ask: Ask, claimed: Sequence[Row], lease: int) -> list[Work]:
     """Claimed rows as values, small contents read along; `lease` is `lease_of` the time of the claim."""
-    contents = _contents(store, claimed)
+    contents = _contents(ask, claimed)
     return [
         Work(
             recipient_id=row[0],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from sendry.queue import rows
+from sendry.queue import handover, rows
 from sendry.queue.states import EventKind, Route, Status
 from sendry.queue.work import NewMessage
 from sendry.store.ids import IdSource
@@ -13,6 +14,11 @@ from sendry.store.spool import Spool
 from sendry.store.writer import Row, Transaction
 
 Change = Callable[[Transaction], None]
+
+_State = tuple[str, int | None, int | None, int | None]  # status, next_attempt_at, lease_until, lease_node
+_PENDING: Final = Status.PENDING.value
+_SENDING: Final = Status.SENDING.value
+_CAPTURED: Final[_State] = (Status.DELIVERED.value, None, None, None)
 
 
 class _Gathered:
@@ -28,6 +34,8 @@ class _Gathered:
         self.counts: dict[str, int] = {}
         self.tallies: dict[tuple[int, str, str], int] = {}
         self.spooled: list[tuple[int, str, int]] = []
+        self.after: list[Callable[[], None]] = []
+        self.has_work = False
 
     def insert(self, statement: str, row: Row) -> None:
         self.inserts.setdefault(statement, []).append(row)
@@ -40,8 +48,11 @@ class _Gathered:
         self.tallies[key] = self.tallies.get(key, 0) + delta
 
 
-def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
+def _gather(gathered: _Gathered, ids: IdSource, node: int, message: NewMessage, taker: handover.Taker | None) -> None:
     now, due = rows.to_ms(message.now), rows.to_ms(message.due)
+    hand = handover.of(taker, message)
+    octets = message.content.head + message.content.body
+    small = handover.small_of(message.content, octets)
     hour = now - now % rows.HOUR_MS
     taken = ids.take(1 + 2 * len(message.recipients))
     content, origin = message.content, message.origin
@@ -49,12 +60,19 @@ def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
     for index, recipient in enumerate(message.recipients):
         recipient_id = taken[2 * index + 1]
         is_captured = recipient.route == Route.CAPTURE
-        status = Status.DELIVERED if is_captured else Status.PENDING
+        state: _State
+        if is_captured:
+            state = _CAPTURED
+        elif hand is not None:
+            state = (_SENDING, None, hand.lease, node)
+            hand.add(message, recipient, recipient_id, small)
+        else:
+            state = (_PENDING, due, None, None)
         gathered.inserts[rows.INSERT_RECIPIENT].append(
             (
                 recipient_id, message.id, recipient.address, recipient.destination, recipient.original,
-                recipient.route.value, status.value, message.priority, None if is_captured else due, 0, False, 0, 0,
-                "", "", "", recipient.notify, recipient.orcpt, False, now, now,
+                recipient.route.value, *state, message.priority, 0, False, 0, 0, "", "", "", recipient.notify,
+                recipient.orcpt, False, now, now,
             )
         )  # fmt: skip
         if is_captured:
@@ -76,7 +94,7 @@ def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
             json.dumps(tags) if tags else "", now, now,
         )
     )  # fmt: skip
-    gathered.inserts[rows.INSERT_CONTENT].append((message.id, 0, content.head + content.body))
+    gathered.inserts[rows.INSERT_CONTENT].append((message.id, 0, octets))
     gathered.inserts[rows.INSERT_EVENT].append((taken[0], message.id, None, EventKind.ACCEPTED.value, now, ""))
     for tag in tags:
         gathered.insert(rows.INSERT_TAG, (tag, message.id))
@@ -93,8 +111,12 @@ def _gather(gathered: _Gathered, ids: IdSource, message: NewMessage) -> None:
         gathered.count("capture.unread", 1)
     if content.spool:
         gathered.spooled.append((message.id, content.spool, content.spool_offset))
-    gathered.count(f"queue.{Status.PENDING}", delivered)
-    gathered.count(f"queue.{Status.DELIVERED}", captured)
+    gathered.count("queue.pending" if hand is None else "queue.sending", delivered)
+    gathered.count("queue.delivered", captured)
+    if hand is not None:
+        gathered.after.append(hand.give)
+    elif delivered:
+        gathered.has_work = True
     gathered.count("total.accepted", len(message.recipients))
     gathered.count("total.captured", captured)
     gathered.tally(hour, message.domain, "accepted", len(message.recipients))
@@ -110,12 +132,21 @@ def _copy_spooled(tx: Transaction, spool: Spool, spooled: Sequence[tuple[int, st
         tx.after.append(lambda name=name: spool.remove(name))  # type: ignore[misc]  # mypy cannot type a default
 
 
-def change_for(messages: Sequence[NewMessage], ids: IdSource, spool: Spool, wake: Callable[[], None]) -> Change:
-    """The change that writes these messages; `wake` is called after the commit when something is due."""
+def change_for(
+    messages: Sequence[NewMessage],
+    ids: IdSource,
+    node: int,
+    spool: Spool,
+    wake: Callable[[], None],
+    taker: handover.Taker | None = None,
+) -> Change:
+    """The change that writes these messages.
+
+    After the commit `taker` gets what is due now and it has room for; for the rest that is due `wake` is called.
+    """
     gathered = _Gathered()
     for message in messages:
-        _gather(gathered, ids, message)
-    has_work = any(r.route != Route.CAPTURE for message in messages for r in message.recipients)
+        _gather(gathered, ids, node, message, taker)
 
     def change(tx: Transaction) -> None:
         for statement, lines in gathered.inserts.items():
@@ -128,7 +159,8 @@ def change_for(messages: Sequence[NewMessage], ids: IdSource, spool: Spool, wake
             # The message rows must be there before their spool columns change.
             tx.flush()
             _copy_spooled(tx, spool, gathered.spooled)
-        if has_work and wake not in tx.after:
+        tx.after += gathered.after
+        if gathered.has_work and wake not in tx.after:
             tx.after.append(wake)
 
     return change

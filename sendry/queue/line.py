@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
-from sendry.queue import claim, control, enqueue, rows, settle
+from sendry.queue import claim, control, enqueue, handover, settle
 from sendry.queue.control import Deleted
 from sendry.queue.inflight import InFlight
 from sendry.queue.work import NewMessage, Result, Work
@@ -58,6 +58,8 @@ class Queue:
         self.in_flight = in_flight
         self.keeps_dead_letters = keeps_dead_letters
         self.on_work: list[Callable[[], None]] = []
+        self.taker: handover.Taker | None = None
+        """The delivery of this process, which gets new work without claiming it."""
 
     def wake(self) -> None:
         """Tell whoever delivers that there is due work."""
@@ -68,7 +70,7 @@ class Queue:
 
     def enqueue(self, messages: Sequence[NewMessage]) -> Future[list[str]]:
         """Write messages in one transaction; the future gives their public ids once they are on disk."""
-        change = enqueue.change_for(messages, self.ids, self.store.spool, self.wake)
+        change = enqueue.change_for(messages, self.ids, self.node, self.store.spool, self.wake, self.taker)
         return self.store.writer.call(
             lambda tx: change(tx) or [to_text(message.id) for message in messages], is_guarded=False
         )
@@ -82,7 +84,7 @@ class Queue:
         return self.store.writer.call_soon(self._enqueued(message))
 
     def _enqueued(self, message: NewMessage) -> Callable[[Transaction], str]:
-        change = enqueue.change_for((message,), self.ids, self.store.spool, self.wake)
+        change = enqueue.change_for((message,), self.ids, self.node, self.store.spool, self.wake, self.taker)
         name = to_text(message.id)
         return lambda tx: change(tx) or name
 
@@ -91,7 +93,29 @@ class Queue:
     def claim(self, now: datetime, limit: int) -> list[Work]:
         """Take up to `limit` due recipients under a lease. Blocks: call it off the loop."""
         taken = self.store.writer.call(claim.due_change(self.node, now, limit), is_guarded=False).result()
-        return claim.to_work(self.store, taken, claim.lease_of(now))
+        return claim.to_work(self.store.rows, taken, claim.lease_of(now))
+
+    def claim_soon(self, now: datetime, limit: int) -> asyncio.Future[tuple[list[Work], datetime | None]]:
+        """The same for a coroutine of the running loop, with the time when the next recipient is due.
+
+        Contents are read by the writer thread on the way: fewer changes of thread than asking for them apart.
+        """
+        take = claim.due_change(self.node, now, limit)
+        lease = claim.lease_of(now)
+
+        def change(tx: Transaction) -> tuple[list[Work], datetime | None]:
+            taken = take(tx)
+            due = claim.next_due(tx.execute) if len(taken) < limit else now
+            return claim.to_work(tx.execute, taken, lease), due
+
+        return self.store.writer.call_soon(change)
+
+    def settle_soon(self, results: Sequence[Result], now: datetime) -> asyncio.Future[list[int]]:
+        """`settle` for a coroutine of the running loop."""
+        change = settle.settle_change(self.ids, self.node, results, now, keeps_dead_letters=self.keeps_dead_letters)
+        done = self.store.writer.call_soon(change)
+        done.add_done_callback(lambda f: self._settled(f, [result.work.recipient_id for result in results]))
+        return done
 
     def settle(self, results: Sequence[Result], now: datetime) -> Future[list[int]]:
         """Write how claimed work ended; gives the recipient ids whose lease had been lost meanwhile."""
@@ -100,7 +124,7 @@ class Queue:
         done.add_done_callback(lambda f: self._settled(f, [result.work.recipient_id for result in results]))
         return done
 
-    def _settled(self, done: Future[list[int]], recipient_ids: list[int]) -> None:
+    def _settled(self, done: Future[list[int]] | asyncio.Future[list[int]], recipient_ids: list[int]) -> None:
         if done.exception() is None:
             self.in_flight.clear(recipient_ids)
             if lost := done.result():
@@ -145,16 +169,7 @@ class Queue:
 
     def next_due(self) -> datetime | None:
         """When the next recipient is due, or None when nothing waits."""
-        first: int | None = None
-        for priority in claim.PRIORITIES:
-            found = self.store.rows(
-                "SELECT next_attempt_at FROM recipient WHERE priority = ? AND next_attempt_at IS NOT NULL"
-                " ORDER BY next_attempt_at LIMIT 1",
-                (priority,),
-            )
-            if found and (first is None or found[0][0] < first):
-                first = found[0][0]
-        return None if first is None else rows.to_moment(first)
+        return claim.next_due(self.store.rows)
 
     def open_content(self, message_id: int) -> StoredContent | None:
         """The content of a message for reading, or None when the message is gone."""

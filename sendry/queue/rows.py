@@ -18,10 +18,10 @@ INSERT_MESSAGE: Final = (
 )
 INSERT_CONTENT: Final = "INSERT INTO content (message_id, part, octets) VALUES (?, ?, ?)"
 INSERT_RECIPIENT: Final = (
-    "INSERT INTO recipient (id, message_id, address, destination, original, route, status, priority,"
-    " next_attempt_at, attempts, is_possible_duplicate, crashes, last_code, last_enhanced, last_response,"
-    " bounce_class, notify, orcpt, is_delay_told, created_at, updated_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO recipient (id, message_id, address, destination, original, route, status, next_attempt_at,"
+    " lease_until, lease_node, priority, attempts, is_possible_duplicate, crashes, last_code, last_enhanced,"
+    " last_response, bounce_class, notify, orcpt, is_delay_told, created_at, updated_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INSERT_EVENT: Final = "INSERT INTO event (id, message_id, recipient_id, kind, at, detail) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_ATTEMPT: Final = (
