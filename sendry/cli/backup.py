@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 from sendry.cli.failure import Failed
@@ -36,8 +37,12 @@ def _backup(options: Namespace) -> int:
         except OSError as error:
             raise Failed(f"{error.filename or options.folder}: {error.strerror or error}") from error
     if options.json:
-        print_json({"folder": str(options.folder), "messages": copied.messages, "octets": copied.octets})
+        print_json({"folder": str(options.folder), **asdict(copied)})
     else:
         print(f"{options.folder} has {counted(copied.messages, 'message')}, {copied.octets / 1_000_000:.1f} MB")
         print("Not in it: the configuration file, and key files outside the data folder.")
+    if copied.lost:
+        raise Failed(
+            f"{counted(copied.lost, 'message')} cannot be sent any more: their files are gone from the spool"
+        )
     return 0

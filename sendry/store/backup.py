@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 _SPOOL: Final = "spool"
 _OF_THE_MOMENT: Final = "in-flight"  # notes of running processes
-_TRIES: Final = 5
+_TRIES: Final = 3
 
 
 class FolderInUse(Exception):
@@ -27,10 +27,11 @@ class FolderInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy has."""
+    """What a copy has. `lost` messages have no content, in the original neither."""
 
     messages: int
     octets: int
+    lost: int
 
 
 def copy_installation(database: Path, data_dir: Path, target: Path) -> Copied:
@@ -44,17 +45,18 @@ def copy_installation(database: Path, data_dir: Path, target: Path) -> Copied:
     # The files first: one that goes away while the rows are copied is there already.
     for name in _names(spool):
         _copy_file(spool, spool_copy, name)
-    messages = _copy_rows(database, copy, spool, spool_copy)
+    messages, lost = _copy_rows(database, copy, spool, spool_copy)
     for path in _others(data_dir, database.name):
         if path.is_dir():
             shutil.copytree(path, target / path.name)
         else:
             shutil.copy2(path, target / path.name)
     _sync(target)
-    return Copied(messages, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+    return Copied(messages, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()), lost)
 
 
-def _copy_rows(database: Path, copy: Path, spool: Path, spool_copy: Path) -> int:
+def _copy_rows(database: Path, copy: Path, spool: Path, spool_copy: Path) -> tuple[int, int]:
+    """Copy the database and the files it names; gives the messages, and how many of them have no file."""
     for _ in range(_TRIES):
         copy.unlink(missing_ok=True)
         _copy_database(database, copy)
@@ -64,10 +66,11 @@ def _copy_rows(database: Path, copy: Path, spool: Path, spool_copy: Path) -> int
                 _copy_file(spool, spool_copy, name)
         for name in _names(spool_copy) - sizes.keys():
             (spool_copy / name).unlink()
-        if all(_is_whole(spool_copy / name, size) for name, size in sizes.items()):
-            return messages
-        # A message came and was deleted within this moment: rows of a later one do not have it.
-    raise OSError(f"{spool}: files vanish faster than they can be copied; try again when less is deleted")
+        lost = sum(not _is_whole(spool_copy / name, size) for name, size in sizes.items())
+        if not lost:
+            break
+        # A message came and was deleted within this moment: the rows of a later one do not have it.
+    return messages, lost
 
 
 def _copy_database(database: Path, copy: Path) -> None:

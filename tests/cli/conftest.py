@@ -74,7 +74,13 @@ class Installation:
             service.stop()
 
     def message(
-        self, outcome: str = "", text: str = "", *, sender: str = "a@example.com", recipients: int = 1, subject: str = ""
+        self,
+        outcome: str = "",
+        text: str = "",
+        *,
+        sender: str = "a@example.com",
+        recipients: int = 1,
+        subject: str = "",
     ) -> str:
         """One mail that waits, or whose one attempt ended so; gives its id."""
         now = datetime.now(UTC)

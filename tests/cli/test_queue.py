@@ -70,7 +70,7 @@ def test_one_message_is_shown_with_recipients_and_history(house: Installation) -
         assert part in ran.out
     shown = house.run("queue", "show", identity, "--json").json
     assert (shown["id"], shown["status"], shown["is_dead"]) == (identity, "failed", True)
-    assert [event["type"] for event in shown["events"]][0] == "accepted"
+    assert shown["events"][0]["type"] == "accepted"
 
 
 def test_what_a_stranger_wrote_does_not_steer_the_terminal(house: Installation) -> None:
