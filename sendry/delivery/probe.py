@@ -194,7 +194,9 @@ async def _hand_in(
         ip = (await _addresses(config, host))[0]
         session = await Dialer(settings, _OwnServer()).open(Host("", ip, port), tls)
     except NoSession as failed:
-        raise NotTaken(f"{host}:{port}, {failed.stage}: {failed.verdict.text}") from None
+        verdict = failed.verdict
+        said = " ".join(part for part in (str(verdict.code or ""), verdict.enhanced, verdict.text) if part)
+        raise NotTaken(f"{host}:{port}, {failed.stage}: {said}") from None
     except (LookupFailed, ValueError) as error:
         raise NotTaken(f"{host}: {error}") from None
     try:
@@ -245,7 +247,7 @@ async def _addresses(config: Config, host: str) -> tuple[str, ...]:
 
 async def _leave(wire: Wire) -> None:
     """Say goodbye, and do not wait long for the answer."""
-    if wire.lost is None and wire.transport is not None:
+    if wire.lost is None and wire.transport is not None and not wire.transport.is_closing():
         wire.send(b"QUIT\r\n")
         await wire.answers(1, _FAREWELL)
     wire.abort("closed")
@@ -256,6 +258,8 @@ def _words(error: Exception) -> str:
         return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, TimeoutError):
         return "no answer"
+    if isinstance(error, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
+        return "the server closed the connection"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -32,7 +31,7 @@ MOST_TRIES: Final = 8
 class Settles(Protocol):
     """The one method of the queue that is used here."""
 
-    def settle(self, results: Sequence[Result], now: datetime) -> Future[list[int]]: ...
+    def settle_soon(self, results: Sequence[Result], now: datetime) -> asyncio.Future[list[int]]: ...
 
 
 class Settling:
@@ -114,7 +113,7 @@ class Settling:
                 batch, self._ready = self._ready, []
                 while True:
                     try:
-                        await asyncio.wrap_future(self._queue.settle(batch, self._clock()))
+                        await self._queue.settle_soon(batch, self._clock())
                         break
                     except Exception:
                         log.exception("results not written, tried again", extra={"results": len(batch)})

@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from sendry.delivery.settings import Settings
 from sendry.delivery.settling import Settling
 from sendry.delivery.sites import SOON, Group, Site
 from sendry.delivery.trust import Trust
+from sendry.queue.handover import Taker
 from sendry.queue.work import Result, Work
 from sendry.resolver import Resolver
 from sendry.store.ids import to_text
@@ -39,9 +41,6 @@ THREADS: Final = 4
 GATHER: Final = 0.01
 """Seconds between two claims, at least."""
 
-LOOK_AHEAD: Final = 0.2
-"""Seconds after the last claim that found something when the next due time is looked up."""
-
 _SWEEP: Final = 5.0
 _LEAST_PAUSE: Final = 0.05
 
@@ -51,8 +50,10 @@ class Line(Protocol):
 
     on_work: list[Callable[[], None]]
 
-    def claim(self, now: datetime, limit: int) -> list[Work]: ...
-    def settle(self, results: Sequence[Result], now: datetime) -> Future[list[int]]: ...
+    taker: Taker | None
+
+    def claim_soon(self, now: datetime, limit: int) -> asyncio.Future[tuple[list[Work], datetime | None]]: ...
+    def settle_soon(self, results: Sequence[Result], now: datetime) -> asyncio.Future[list[int]]: ...
     def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]: ...
     def crashed(self, work: Work, reason: str, now: datetime) -> Future[bool]: ...
     def next_due(self) -> datetime | None: ...
@@ -107,7 +108,6 @@ class DeliveryLoop:
         self._lanes: dict[asyncio.Task[None], Site] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._is_more_due = False
-        self._has_claimed = False
         self._next_due: datetime | None = None
         self._swept_at = 0.0
         self._claimed_at = 0.0
@@ -115,6 +115,8 @@ class DeliveryLoop:
         self._second_look: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._is_woken = False
+        self._handed: deque[Work] = deque()
+        self._is_taking = False
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -147,7 +149,43 @@ class DeliveryLoop:
         except RuntimeError:
             log.debug("the delivery loop has ended")
 
+    def has_room(self) -> bool:
+        """Whether new mail may come straight here: not while older mail waits in the table for its turn."""
+        holding = self._holding
+        is_open = self._loop is not None and not self._is_stopping
+        return is_open and not self._is_more_due and holding.room - len(self._handed) > holding.capacity // 2
+
+    def take(self, works: Sequence[Work]) -> None:
+        """New work, already under a lease of this node."""
+        self._handed.extend(works)
+        loop = self._loop
+        if loop is not None and self._is_taking:
+            return
+        self._is_taking = True
+        try:
+            if loop is None:
+                raise RuntimeError("the delivery loop has ended")
+            loop.call_soon_threadsafe(self._take_handed)
+        except RuntimeError:
+            now = self._clock()
+            self._queue.release(self._drained(), now, now)
+
     # On the loop
+
+    def _drained(self) -> list[Work]:
+        self._is_taking = False  # first: what comes from here on asks for a look of its own
+        works = []
+        while self._handed:
+            works.append(self._handed.popleft())
+        return works
+
+    def _take_handed(self) -> None:
+        works = self._drained()
+        if self._is_stopping:
+            self._release(works, self._clock())
+        else:
+            self._holding.take_in(works)
+            self._deal()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -160,6 +198,7 @@ class DeliveryLoop:
         """Until stop(): turn after turn, each when there is reason for it."""
         self._loop = asyncio.get_running_loop()
         self._queue.on_work.append(self.wake)
+        self._queue.taker = self
         try:
             while not self._is_stopping:
                 self._is_woken = False
@@ -173,6 +212,7 @@ class DeliveryLoop:
                     await self._wait(pause)
                     await self._gather()
         finally:
+            self._queue.taker = None
             self._queue.on_work.remove(self.wake)
             await self.end(self._patience)
             self._loop = None
@@ -189,10 +229,8 @@ class DeliveryLoop:
             holding.trim()
         if holding.room >= least:
             room = holding.room
-            loop = asyncio.get_running_loop()
-            works, self._next_due = await loop.run_in_executor(self._executor, self._claim, now, room)
+            works, self._next_due = await self._queue.claim_soon(now, room)
             self._claimed_at = self._ticks()
-            self._has_claimed = bool(works)
             self._is_more_due = len(works) >= room
             holding.take_in(works)
         self._deal()
@@ -295,25 +333,27 @@ class DeliveryLoop:
 
     # Between loop and queue
 
-    def _claim(self, now: datetime, room: int) -> tuple[list[Work], datetime | None]:
-        works = self._queue.claim(now, room)
-        # Whoever got something comes again soon; only then is it worth looking further ahead.
-        return works, None if works else self._queue.next_due()
-
     def _claim_if_room(self) -> None:
         if self._is_more_due and self._holding.room > self._holding.capacity // 2:
             self._wake.set()
 
     def _settled(self, results: Sequence[Result]) -> None:
         self._holding.left(len(results))
+        for result in results:
+            if result.next_attempt_at is not None:
+                self._note_due(result.next_attempt_at)
         for callback in self.on_settled:
             callback(results)
         self._claim_if_room()
 
     def _release(self, works: Sequence[Work], until: datetime) -> None:
         self._written(self._queue.release(works, until, self._clock()))
-        if self._next_due is None or until < self._next_due:
-            self._next_due = until
+        self._note_due(until)
+
+    def _note_due(self, moment: datetime) -> None:
+        if self._next_due is None or moment < self._next_due:
+            self._next_due = moment
+            self._wake.set()  # the pause of now was reckoned without it
 
     def _written(self, change: Future[Any]) -> None:
         """A change that nobody waits for: when it fails, that is logged, and the lease runs out by itself."""
@@ -334,8 +374,6 @@ class DeliveryLoop:
         pause = self.settings.process_interval
         if self._next_due is not None:
             pause = min(pause, max(_LEAST_PAUSE, (self._next_due - now).total_seconds()))
-        elif self._has_claimed:
-            pause = min(pause, LOOK_AHEAD)
         if len(self._pool) or self._holding.waits:
             pause = min(pause, _SWEEP)
         return pause
