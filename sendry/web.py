@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -62,7 +63,7 @@ _HEADERS: Final = {
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _FORM_LIMIT: Final = 256 * 1024
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 _forms = CSRFProtect()
 
@@ -142,8 +143,8 @@ def _refuse_strangers() -> None:
 
 def _refuse_foreign_name(config: Config) -> None:
     name = (urlsplit(f"//{request.host}").hostname or "").rstrip(".")
-    own = {*_LOOPBACK_NAMES, config.server.hostname, urlsplit(config.api.public_url).hostname}
-    if name in own or name.endswith(".localhost") or name.startswith("127."):
+    own = {"localhost", config.server.hostname, urlsplit(config.api.public_url).hostname}
+    if name in own or name.endswith(".localhost") or is_within(name, _LOOPBACK):
         return
     raise Forbidden(gettext("Without sign-in Sendry answers as localhost only, not as «%(name)s».", name=name))
 

@@ -27,12 +27,14 @@ _KEYWORDS = {
 def texts() -> Catalog:
     """Every text that is to be translated."""
     found = Catalog(project="Sendry", charset="utf-8")
-    sources = [("python", path, {}) for path in sorted((ROOT / "sendry" / "panel").rglob("*.py"))]
+    sources: list[tuple[str, Path, dict[str, str]]] = [
+        ("python", path, {}) for path in sorted((ROOT / "sendry" / "panel").rglob("*.py"))
+    ]
     sources.append(("python", ROOT / "sendry" / "web.py", {}))
     options = {"trimmed": "true", "silent": "false", "encoding": "utf-8"}
     sources += [("jinja2", path, options) for path in sorted((ROOT / "templates").rglob("*.html"))]
     for method, path, settings in sources:
-        extracted = extract_from_file(method, path, keywords=_KEYWORDS, options=settings)  # type: ignore[arg-type]  # its stub knows less than it does
+        extracted = extract_from_file(method, path, keywords=_KEYWORDS, options=settings)
         for line, message, comments, context in extracted:
             found.add(message, None, [(str(path.relative_to(ROOT)), line)], auto_comments=comments, context=context)
     return found
