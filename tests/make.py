@@ -170,7 +170,10 @@ def settled(queue: Queue, work: Sequence[Work], outcome: str = "delivered", **ch
 
 def config(text: str = "", *, domain: str = "example.com") -> Config:
     """The configuration of that TOML text, with `smtp.domain` set; `domain=""` is the sandbox profile."""
-    return loads(text, {"SENDRY_SMTP__DOMAIN": domain, "SENDRY_SERVER__HOSTNAME": "mail.example.com"})
+    variables = {"SENDRY_SMTP__DOMAIN": domain, "SENDRY_SERVER__HOSTNAME": "mail.example.com"}
+    if "[api]" not in text and "api." not in text:
+        variables["SENDRY_API__LISTEN_ADDR"] = "127.0.0.1:8080"  # where others reach it, it needs a key
+    return loads(text, variables)
 
 
 def intake(queue: Queue, settings: Config | None = None) -> Intake:

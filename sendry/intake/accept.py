@@ -16,6 +16,7 @@ from sendry.intake import policy, routes
 from sendry.mail import headers
 from sendry.mail.address import domain_of
 from sendry.mail.envelope import Addressee, Content, Envelope, Origin, OriginKind
+from sendry.mail.reply import Refused, Reply
 from sendry.queue.line import Queue
 from sendry.queue.states import Route
 from sendry.queue.work import NewMessage
@@ -23,7 +24,7 @@ from sendry.store.ids import to_text
 
 log = logging.getLogger(__name__)
 
-_RETURN_PATH: Final = b"\nreturn-path:"
+_RETURN_PATH: Final = b"\nreturn-path"
 
 
 class Intake:
@@ -63,6 +64,8 @@ class Intake:
             content = replace(content, head=head, body=body + content.body)
             facts = headers.scan(head)
         policy.check_hops(facts)
+        if not envelope.recipients:
+            raise Refused(Reply(554, "5.5.1", "No valid recipients"), "no recipients")
         addressees = routes.distinct(self._complete(a) for a in envelope.recipients)
         domain, routing = self._route(envelope, facts, addressees)
         number = self._queue.ids.next()
@@ -120,10 +123,10 @@ class Intake:
         origin = envelope.origin
         if origin.kind is OriginKind.SENDRY:
             return self._route_notice(facts, addressees)
+        for addressee in addressees:
+            policy.check_recipient(self._directory, origin, addressee.address)
         if not origin.may_relay:
             # Mail from outside to the people of this server: kept in the inbox, never sent on.
-            for addressee in addressees:
-                policy.check_recipient(self._directory, origin, addressee.address)
             return self._own_or_home(domain_of(addressees[0].address)), routes.captured(addressees)
         domain = policy.sender_domain(self._directory, origin, envelope.sender)
         if self._config.is_sandbox_profile:

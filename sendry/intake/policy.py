@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sendry.domains.registry import Directory, SendingDomain
-from sendry.mail.address import domain_of, is_routed
+from sendry.mail.address import BadAddress, domain_of, is_routed
 from sendry.mail.envelope import Origin
 from sendry.mail.headers import HeadFacts
 from sendry.mail.reply import Refused, Reply
@@ -56,7 +56,11 @@ def is_handled(directory: Directory, recipient: str) -> bool:
 
 
 def check_recipient(directory: Directory, origin: Origin, recipient: str) -> None:
-    """The relay rule. Raises Refused 550 5.7.1 for what a stranger may not ask for."""
+    """The relay rule. Raises Refused: 550 5.7.1 for what a stranger may not ask for, 501 for what is no address."""
+    try:
+        domain_of(recipient)
+    except BadAddress as fault:
+        raise Refused(fault.reply, fault.why) from None
     if origin.may_relay:
         if recipient.rpartition("@")[0] and is_routed(recipient):
             # user%other@us and other!user@us are old ways round relay rules; no sane address has them.
