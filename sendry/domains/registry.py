@@ -96,4 +96,11 @@ def _of(name: str, config: Config) -> SendingDomain:
     settings = config.domains.get(name)
     if settings is None:
         return SendingDomain(name, config.default_mode)
-    return SendingDomain(name, settings.mode, settings.redirect_to, settings.bcc_to, settings.default_from)
+    return SendingDomain(
+        name, settings.mode, _distinct(settings.redirect_to), _distinct(settings.bcc_to), settings.default_from
+    )
+
+
+def _distinct(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    # An address that stands twice in a list would get every mail twice.
+    return tuple(dict.fromkeys(addresses))
