@@ -80,11 +80,11 @@ def _send(options: Namespace) -> int:
     login = (options.user, _password()) if options.user else None
     sender = options.sender or f"postmaster@{config.smtp.domain or config.server.hostname}"
 
-    from sendry.delivery.probe import NotTaken, hand_in
+    from sendry.delivery.probe import Mail, NotTaken, hand_in
 
-    octets = _mail(options, sender, config.server.hostname)
+    mail = Mail(sender, options.to, _composed(options, sender, config.server.hostname), login)
     try:
-        reply = hand_in(config, host, port, tls, sender, options.to, octets, login=login, timeout=options.timeout)
+        reply = hand_in(config, host, port, tls, mail, options.timeout)
     except NotTaken as error:
         raise Failed(f"the mail was not taken. {plain(error)}") from None
     identity = reply.text.rpartition(" ")[2]
@@ -126,7 +126,7 @@ def _password() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _mail(options: Namespace, sender: str, hostname: str) -> bytes:
+def _composed(options: Namespace, sender: str, hostname: str) -> bytes:
     from sendry.mail.address import Mailbox
     from sendry.mail.compose import Draft, DraftError, compose
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Final
 
 from sendry.config.tree import Config
 from sendry.config.values import RelayTls
-from sendry.delivery.hosts import Host
-from sendry.delivery.session import Dialer, NoSession, Session
-from sendry.delivery.settings import Settings
 from sendry.delivery.trust import VERIFIED, Trust
 from sendry.delivery.wire import Lost, Wire
 from sendry.mail.newlines import dot_stuff
@@ -30,6 +27,7 @@ from sendry.resolver import LookupFailed, Resolver, is_address
 
 SMTPS_PORT: Final = 465
 _FAREWELL: Final = 1.0
+_TURNS_TO_CLOSE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,68 +53,83 @@ class Look:
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail to hand in. `login` is user and password, None for no AUTH."""
+
+    sender: str
+    recipients: Sequence[str]
+    octets: bytes
+    login: tuple[str, str] | None = None
+
+
 class NotTaken(Exception):
-    """A mail was not taken; the text says at which step and why."""
+    """It went wrong; the text says at which step and why."""
 
 
 def look_at(config: Config, host: str, port: int, timeout: float, trust: Trust | None = None) -> Look:
     """Greet a server as delivery would, with TLS where it is offered, and leave. Port 465 begins with TLS."""
-    return asyncio.run(_Looking(config, host, port, timeout, trust or Trust()).run())
+    tls = RelayTls.IMPLICIT if port == SMTPS_PORT else RelayTls.OPPORTUNISTIC
+    look = Look(host, port)
+    try:
+        asyncio.run(_Dialogue(config, look, timeout, trust or Trust()).run(tls))
+    except NotTaken as failure:
+        look.failure = str(failure)
+    return look
 
 
-def hand_in(
-    config: Config,
-    host: str,
-    port: int,
-    tls: RelayTls,
-    sender: str,
-    recipients: Sequence[str],
-    octets: bytes,
-    *,
-    login: tuple[str, str] | None = None,
-    timeout: float = 30.0,
-) -> Reply:
-    """Hand one mail to a server of this installation and give its last reply. Raises NotTaken."""
-    return asyncio.run(_hand_in(config, host, port, tls, sender, recipients, octets, login, timeout))
+def hand_in(config: Config, host: str, port: int, tls: RelayTls, mail: Mail, timeout: float) -> Reply:
+    """Hand one mail to a server of this installation and give its last reply. Raises NotTaken.
+
+    Any certificate will do: it is for the public name, and nobody calls a server of this machine by that.
+    """
+    look = Look(host, port)
+    try:
+        reply = asyncio.run(_Dialogue(config, look, timeout, Trust()).run(tls, mail))
+    except NotTaken as failure:
+        raise NotTaken(f"{host}:{port}: {failure}") from None
+    assert reply is not None
+    return reply
 
 
-class _Looking:
-    def __init__(self, config: Config, host: str, port: int, timeout: float, trust: Trust) -> None:
+class _Dialogue:
+    """One connection from beginning to end; what happens is noted in `look`."""
+
+    def __init__(self, config: Config, look: Look, timeout: float, trust: Trust) -> None:
         self._config = config
+        self._look = look
         self._timeout = timeout
         self._trust = trust
-        self._look = Look(host, port)
         self._wire: Wire
 
-    async def run(self) -> Look:
+    async def run(self, tls: RelayTls, mail: Mail | None = None) -> Reply | None:
         self._wire = Wire(asyncio.get_running_loop())
         try:
-            await self._run()
+            await self._begin(tls)
+            return None if mail is None else await self._transaction(mail)
         except (Lost, OSError, ValueError, LookupFailed) as error:
-            self._look.failure = _words(error)
+            raise NotTaken(_words(error)) from None
         finally:
-            await _leave(self._wire)
-        return self._look
+            await self._leave()
 
-    async def _run(self) -> None:
-        look = self._look
-        is_implicit = look.port == SMTPS_PORT
+    async def _begin(self, tls: RelayTls) -> None:
+        is_implicit = tls is RelayTls.IMPLICIT
         await self._connect(self._trust.any_certificate if is_implicit else None)
         if is_implicit:
             self._note_tls()
-        if (await self._hear("banner")).code != 220:
-            look.failure = "the server does not greet with 220"
+        banner = await self._hear("banner")
+        if banner.code != 220:
+            raise NotTaken(f"the server does not greet with 220: {banner}")
+        await self._introduce()
+        if tls is not RelayTls.OPPORTUNISTIC:
             return
-        if not await self._introduce() or is_implicit:
-            return
-        if not any(line.upper() == "STARTTLS" for line in look.extensions):
-            self._note("TLS", "not offered", time.monotonic())
+        if not any(line.upper() == "STARTTLS" for line in self._look.extensions):
+            self._note("TLS", "not offered")
             return
         if (await self._say("STARTTLS")).code != 220:
-            look.failure = "STARTTLS is offered and refused"
-            return
+            raise NotTaken("STARTTLS is offered and refused")
         begun = time.monotonic()
-        await self._wire.start_tls(self._trust.any_certificate, look.host, self._timeout)
+        await self._wire.start_tls(self._trust.any_certificate, self._look.host, self._timeout)
         self._note_tls(begun)
         await self._introduce()
 
@@ -124,7 +137,8 @@ class _Looking:
         """To the first address that takes the connection. Raises OSError, LookupFailed."""
         look = self._look
         name = look.host if context else None
-        for place, ip in enumerate(addresses := await _addresses(self._config, look.host), start=1):
+        addresses = await self._addresses()
+        for place, ip in enumerate(addresses, start=1):
             look.ip, begun = ip, time.monotonic()
             try:
                 async with asyncio.timeout(self._timeout):
@@ -133,22 +147,46 @@ class _Looking:
                     )
             except OSError as error:  # a TimeoutError is one too
                 if place == len(addresses):
-                    raise OSError(0, f"{ip}:{look.port}: {_words(error)}") from None
+                    raise NotTaken(f"no connection with {ip}: {_words(error)}") from None
                 self._note("connect", f"{ip}:{look.port}: {_words(error)}", begun)
             else:
                 self._note("connect", f"{ip}:{look.port}", begun)
                 return
 
-    async def _introduce(self) -> bool:
+    async def _addresses(self) -> tuple[str, ...]:
+        host = self._look.host
+        if is_address(host):
+            return (host,)
+        resolver = Resolver(tuple((place.host, place.port) for place in self._config.dns.nameservers))
+        found = await resolver.named_addresses(host)
+        if not found:
+            raise NotTaken("there is no such host")
+        return found
+
+    async def _introduce(self) -> None:
         reply = await self._say(f"EHLO {self._config.server.hostname}")
         self._look.extensions = tuple(line.strip() for line in reply.text.split("\n")[1:])
         if reply.code != 250:
-            self._look.failure = "the server does not take EHLO"
-        return reply.code == 250
+            raise NotTaken(f"the server does not take EHLO: {reply}")
 
-    async def _say(self, line: str) -> Reply:
-        self._wire.send(f"{line}\r\n".encode("ascii"))
-        return await self._hear(line)
+    async def _transaction(self, mail: Mail) -> Reply:
+        if mail.login is not None:
+            secret = base64.b64encode("\0{}\0{}".format(*mail.login).encode()).decode()
+            await self._ask(f"AUTH PLAIN {secret}", "AUTH")
+        is_foreign = not all(address.isascii() for address in (mail.sender, *mail.recipients))
+        await self._ask(f"MAIL FROM:<{mail.sender}>{' SMTPUTF8' if is_foreign else ''}")
+        for recipient in mail.recipients:
+            await self._ask(f"RCPT TO:<{recipient}>")
+        await self._ask("DATA")
+        self._wire.send(b"".join(dot_stuff((mail.octets,))))
+        return _good(await self._hear("end of the mail"), "end of the mail")
+
+    async def _ask(self, line: str, shown: str = "") -> None:
+        _good(await self._say(line, shown), shown or line)
+
+    async def _say(self, line: str, shown: str = "") -> Reply:
+        self._wire.send(f"{line}\r\n".encode())
+        return await self._hear(shown or line)
 
     async def _hear(self, name: str) -> Reply:
         begun = time.monotonic()
@@ -156,8 +194,9 @@ class _Looking:
         self._note(name, str(reply), begun)
         return reply
 
-    def _note(self, name: str, text: str, begun: float) -> None:
-        self._look.steps.append(Step(name, text, round((time.monotonic() - begun) * 1000)))
+    def _note(self, name: str, text: str, begun: float | None = None) -> None:
+        took = 0.0 if begun is None else time.monotonic() - begun
+        self._look.steps.append(Step(name, text, round(took * 1000)))
 
     def _note_tls(self, begun: float | None = None) -> None:
         assert self._wire.transport is not None
@@ -165,92 +204,24 @@ class _Looking:
         look = self._look
         look.tls = session.version() or "TLS"
         look.tls_verified = self._trust.judgement(session, look.host, datetime.now(UTC))
-        is_good = look.tls_verified == VERIFIED
-        judged = f"certificate valid for {look.host}" if is_good else f"certificate not valid for {look.host}"
-        self._note("TLS", f"{look.tls}, {judged}", time.monotonic() if begun is None else begun)
+        judged = "valid" if look.tls_verified == VERIFIED else "not valid"
+        self._note("TLS", f"{look.tls}, certificate {judged} for {look.host}", begun)
+
+    async def _leave(self) -> None:
+        """Say goodbye, and do not wait long for the answer."""
+        wire = self._wire
+        if wire.lost is None and wire.transport is not None and not wire.transport.is_closing():
+            wire.send(b"QUIT\r\n")
+            await wire.answers(1, _FAREWELL)
+        wire.abort("closed")
+        for _ in range(_TURNS_TO_CLOSE):  # the loop closes sockets in its next turns, and this one is about to end
+            await asyncio.sleep(0)
 
 
-class _OwnServer(Trust):
-    """Our own server on this machine: its certificate is for its public name, and we do not call it by that."""
-
-    @cached_property
-    def verifying(self) -> ssl.SSLContext:
-        return self.any_certificate
-
-
-async def _hand_in(
-    config: Config,
-    host: str,
-    port: int,
-    tls: RelayTls,
-    sender: str,
-    recipients: Sequence[str],
-    octets: bytes,
-    login: tuple[str, str] | None,
-    timeout: float,  # noqa: ASYNC109 - passed on to every wait
-) -> Reply:
-    settings = replace(Settings.of(config), connect_timeout=timeout, command_timeout=timeout)
-    try:
-        ip = (await _addresses(config, host))[0]
-        session = await Dialer(settings, _OwnServer()).open(Host("", ip, port), tls)
-    except NoSession as failed:
-        verdict = failed.verdict
-        said = " ".join(part for part in (str(verdict.code or ""), verdict.enhanced, verdict.text) if part)
-        raise NotTaken(f"{host}:{port}, {failed.stage}: {said}") from None
-    except (LookupFailed, ValueError) as error:
-        raise NotTaken(f"{host}: {error}") from None
-    try:
-        return await _transaction(session, sender, recipients, octets, login, timeout)
-    except Lost as lost:
-        raise NotTaken(f"{host}:{port}: {lost}") from None
-    finally:
-        await _leave(session.wire)
-
-
-async def _transaction(
-    session: Session,
-    sender: str,
-    recipients: Sequence[str],
-    octets: bytes,
-    login: tuple[str, str] | None,
-    timeout: float,  # noqa: ASYNC109 - passed on to every wait
-) -> Reply:
-    async def say(octets: bytes, shown: str) -> Reply:
-        session.wire.send(octets)
-        reply = await session.wire.answer(timeout)
-        if not reply.is_positive:
-            raise NotTaken(f"{shown}: {reply}")
-        return reply
-
-    if login is not None:
-        secret = base64.b64encode("\0{}\0{}".format(*login).encode())
-        await say(b"AUTH PLAIN " + secret + b"\r\n", "AUTH")
-    is_foreign = not all(address.isascii() for address in (sender, *recipients))
-    mail = f"MAIL FROM:<{sender}>{' SMTPUTF8' if is_foreign else ''}"
-    await say(f"{mail}\r\n".encode(), mail)
-    for recipient in recipients:
-        line = f"RCPT TO:<{recipient}>"
-        await say(f"{line}\r\n".encode(), line)
-    await say(b"DATA\r\n", "DATA")
-    return await say(b"".join(dot_stuff((octets,))), "end of the mail")
-
-
-async def _addresses(config: Config, host: str) -> tuple[str, ...]:
-    if is_address(host):
-        return (host,)
-    resolver = Resolver(tuple((place.host, place.port) for place in config.dns.nameservers))
-    found = await resolver.named_addresses(host)
-    if not found:
-        raise LookupFailed("there is no such host")
-    return found
-
-
-async def _leave(wire: Wire) -> None:
-    """Say goodbye, and do not wait long for the answer."""
-    if wire.lost is None and wire.transport is not None and not wire.transport.is_closing():
-        wire.send(b"QUIT\r\n")
-        await wire.answers(1, _FAREWELL)
-    wire.abort("closed")
+def _good(reply: Reply, what: str) -> Reply:
+    if not reply.is_positive:
+        raise NotTaken(f"{what}: {reply}")
+    return reply
 
 
 def _words(error: Exception) -> str:
@@ -260,6 +231,6 @@ def _words(error: Exception) -> str:
         return "no answer"
     if isinstance(error, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
         return "the server closed the connection"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio's own words are «Connect call failed»
     return str(error) or type(error).__name__
