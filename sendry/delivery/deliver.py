@@ -13,10 +13,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from sendry.delivery.content import Contents, NotReady, Prepared
-from sendry.delivery.exchange import Exchange
+from sendry.delivery.exchange import LONGEST_TRANSACTION, Exchange
 from sendry.delivery.hosts import Host, Hosts, Unroutable
 from sendry.delivery.pool import Pool, part
 from sendry.delivery.retry import ending_of
@@ -27,9 +27,6 @@ from sendry.mail.outcome import Outcome, Verdict
 from sendry.queue.work import Result, Tried, Work
 
 log = logging.getLogger(__name__)
-
-LONGEST_SEARCH: Final = 180.0
-"""Seconds after which no further host is tried for a group in this turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +192,10 @@ class Lane:
 
     def _started(self, group: Group, session: Session, content: Prepared) -> _Run:
         gear = self._gear
-        exchange = Exchange(session, group.works, content, gear.settings)
-        run = _Run(group, exchange, gear.clock(), gear.ticks(), session.used > 0)
+        began = gear.ticks()
+        seconds = min(LONGEST_TRANSACTION, group.seconds_left(began))
+        exchange = Exchange(session, group.works, content, gear.settings, seconds)
+        run = _Run(group, exchange, gear.clock(), began, session.used > 0)
         exchange.start()
         return run
 
@@ -216,11 +215,12 @@ class Lane:
         for host in hosts:
             if host.ip in group.avoid:
                 continue
-            if gear.ticks() - began > LONGEST_SEARCH:
-                break
             started_at, started = gear.clock(), gear.ticks()
+            seconds = group.seconds_left(started) - LONGEST_TRANSACTION
+            if last is not None and seconds < 1:
+                break
             try:
-                session = await gear.dialer.open(host, site.key.tls, relay)
+                session = await gear.dialer.open(host, site.key.tls, relay, max(1.0, seconds))
             except NoSession as failed:
                 last = failed.verdict
                 group.tried.append(_tried(failed.facts, last, started_at, gear.ticks() - started))

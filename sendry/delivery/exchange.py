@@ -8,6 +8,7 @@ behind them; nothing is called delivered without a 2yz to the final dot, and wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sendry.delivery.content import Prepared
 from sendry.delivery.session import Session
@@ -26,6 +27,9 @@ from sendry.mail.outcome import (
 from sendry.mail.reply import Reply
 from sendry.queue.work import Work
 
+LONGEST_TRANSACTION: Final = 300.0
+"""Seconds from MAIL to the final dot."""
+
 
 class UnsafeAddress(ValueError):
     """An envelope address that would end the command it stands in. It can only come from a damaged row."""
@@ -37,10 +41,18 @@ class Exchange:
     verdicts: by recipient id. broken_off: those among them for whom the end of the connection decided, before any
     content was sent, so that another host may do better. left_over: recipients the host had no room for in this
     transaction (RFC 5321 section 4.5.3.1.10); they belong into the next one. is_untouched: the host has answered
-    nothing yet, so that another connection may begin anew as if nothing had been.
+    nothing yet, so that another connection may begin anew as if nothing had been. seconds: for all up to the final
+    dot; the reply to that has its own time.
     """
 
-    def __init__(self, session: Session, works: Sequence[Work], content: Prepared, settings: Settings) -> None:
+    def __init__(
+        self,
+        session: Session,
+        works: Sequence[Work],
+        content: Prepared,
+        settings: Settings,
+        seconds: float = LONGEST_TRANSACTION,
+    ) -> None:
         self.session = session
         self.works = works
         self.content = content
@@ -57,6 +69,7 @@ class Exchange:
         self.is_dot_sent = False
         self.is_concluded = False
         self._farewell: Reply | None = None
+        self._ends_at = session.wire.now() + seconds
 
     def start(self) -> None:
         """Find what this host can take and, where it allows pipelining, send all commands in one go."""
@@ -86,20 +99,20 @@ class Exchange:
         wire, session = self._wire, self.session
         if self.content.octets is not None:
             wire.send(self.content.octets)
-            self.is_dot_sent = True
+            self.is_dot_sent = wire.lost is None
             return
         try:
             held = b""
             async for block in self.content.blocks():
                 if held:
                     wire.send(held)
-                    await wire.drain(self._settings.command_timeout)
+                    await wire.drain(self._patience())
                     if wire.replies:  # it has heard enough
                         session.is_ending = True
                         return
                 held = block
             wire.send(held)
-            self.is_dot_sent = True
+            self.is_dot_sent = wire.lost is None
         except Lost:
             return  # conclude() tells what that means
         except BaseException:
@@ -108,7 +121,7 @@ class Exchange:
 
     async def conclude(self) -> None:
         """Hear the reply to the content and give every accepted recipient its verdict."""
-        patience = self._settings.dot_timeout if self.is_dot_sent else self._settings.command_timeout
+        patience = self._settings.dot_timeout if self.is_dot_sent else self._patience()
         replies = await self._wire.answers(1, patience)
         if replies:
             self._note(replies[0])
@@ -197,7 +210,7 @@ class Exchange:
         candidates, session = self._candidates, self.session
         resets = 1 if session.needs_reset else 0
         awaited = resets + len(candidates) + 2
-        replies = await self._wire.answers(awaited, self._settings.command_timeout)
+        replies = await self._wire.answers(awaited, self._patience())
         self.is_untouched = len(replies) <= resets
         for reply in replies:
             self._note(reply)
@@ -288,11 +301,14 @@ class Exchange:
         if self._wire.lost is not None:
             return None
         self._wire.send(line)
-        replies = await self._wire.answers(1, self._settings.command_timeout)
+        replies = await self._wire.answers(1, self._patience())
         if not replies:
             return None
         self._note(replies[0])
         return replies[0]
+
+    def _patience(self) -> float:
+        return max(0.0, min(self._settings.command_timeout, self._ends_at - self._wire.now()))
 
     def _note(self, reply: Reply) -> None:
         if reply.code in (0, 421, 503):

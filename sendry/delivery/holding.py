@@ -28,8 +28,8 @@ MOST_HELD_OF_SITE: Final = 200
 SLOW_AFTER: Final = 2.0
 """Seconds that the oldest group of a site has waited when the site counts as slow."""
 
-HELD_LONGEST: Final = 240.0
-"""Seconds a group may wait in memory: together with the longest attempt it must end before the lease does."""
+HELD_LONGEST: Final = 120.0
+"""Seconds a group may wait in memory for its lane."""
 
 MOST_RECIPIENTS: Final = 100
 """Recipients of one transaction (RFC 5321 section 4.5.3.1.8)."""

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Never
+from typing import Final, Never
 
 from sendry.config.values import RelayTls
 from sendry.delivery.hosts import Host
@@ -33,6 +33,9 @@ from sendry.mail.outcome import (
     tls_failure,
 )
 from sendry.mail.reply import Reply
+
+LONGEST_OPENING: Final = 180.0
+"""Seconds for all steps up to MAIL, a second connection in clear included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +99,29 @@ class Dialer:
         self._trust = trust
         self._clock = clock
 
-    async def open(self, host: Host, tls: RelayTls, relay: Relay | None = None) -> Session:
-        """A session with one host, ready for MAIL. Raises NoSession.
+    async def open(
+        self, host: Host, tls: RelayTls, relay: Relay | None = None, seconds: float = LONGEST_OPENING
+    ) -> Session:
+        """A session with one host, ready for MAIL, within so many seconds. Raises NoSession.
 
         `tls` opportunistic: any certificate will do, and when TLS fails a new connection goes on in clear.
         `require` and `implicit`: encrypted, and the certificate valid for the host, or nothing. `relay` tells
         user and password, if any.
         """
-        opening = _Opening(self._settings, self._trust, self._clock, host, tls, relay)
         try:
-            return await opening.run()
-        except NoSession as failed:
-            if failed.stage is not Stage.STARTTLS or tls is not RelayTls.OPPORTUNISTIC:
-                raise
-        opening = _Opening(self._settings, self._trust, self._clock, host, RelayTls.NONE, relay)
-        return await opening.run()
+            async with asyncio.timeout(seconds):
+                try:
+                    return await self._opening(host, tls, relay).run()
+                except NoSession as failed:
+                    if failed.stage is not Stage.STARTTLS or tls is not RelayTls.OPPORTUNISTIC:
+                        raise
+                return await self._opening(host, RelayTls.NONE, relay).run()
+        except TimeoutError:
+            verdict = connection_lost(Stage.EHLO, str(host), f"not ready for mail within {seconds:.0f} s")
+            raise NoSession(Stage.EHLO, verdict, Facts(str(host), host.ip)) from None
+
+    def _opening(self, host: Host, tls: RelayTls, relay: Relay | None) -> _Opening:
+        return _Opening(self._settings, self._trust, self._clock, host, tls, relay)
 
 
 class _Opening:

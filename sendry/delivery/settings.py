@@ -85,7 +85,7 @@ class Settings:
             messages_per_connection=delivery.max_messages_per_connection,
             connect_timeout=delivery.connect_timeout.total_seconds(),
             command_timeout=delivery.command_timeout.total_seconds(),
-            dot_timeout=max(DOT_TIMEOUT, delivery.command_timeout.total_seconds()),
+            dot_timeout=DOT_TIMEOUT,
             idle_kept=IDLE_KEPT,
             retry_interval=queue.retry_interval,
             retry_max_interval=queue.retry_max_interval,

@@ -18,6 +18,10 @@ from sendry.config.values import RelayTls
 from sendry.mail.outcome import Verdict
 from sendry.queue.work import Tried, Work
 
+LONGEST_TURN: Final = 540.0
+"""Seconds from the claim of a group to the final dot, the wait in memory included: with 10 minutes for the reply to
+that it must end before the lease does."""
+
 FIRST_LANES: Final = 5
 """Lanes of a site that has given a session but not delivered anything yet."""
 
@@ -50,6 +54,10 @@ class Group:
     tried: list[Tried] = field(default_factory=list)
     avoid: set[str] = field(default_factory=set)
     last: Verdict | None = None
+
+    def seconds_left(self, now: float) -> float:
+        """Of its turn."""
+        return self.taken_at + LONGEST_TURN - now
 
     @property
     def priority(self) -> int:

@@ -118,6 +118,10 @@ class Wire(asyncio.Protocol):
 
     # What the session calls
 
+    def now(self) -> float:
+        """Seconds of the loop's clock."""
+        return self._loop.time()
+
     def send(self, octets: bytes) -> None:
         """Octets for the host. They go out with the next wait, joined: a system call costs more than a message."""
         self._outgoing.append(octets)

@@ -453,6 +453,31 @@ def test_a_connection_lost_in_the_middle_of_the_content_is_not_unknown() -> None
     assert exchange.broken_off
 
 
+def test_a_host_that_closes_behind_its_354_got_nothing(mx: RemoteMx) -> None:
+    mx.say("DATA", Drop("354 go"))
+
+    (exchange,) = carried(mx, [work()])
+
+    assert kinds(exchange)[0] in (Outcome.DEFERRED, Outcome.UNKNOWN)  # the end may come before or behind our dot
+    assert mx.messages == []
+
+
+def test_the_whole_transaction_has_its_time(mx: RemoteMx) -> None:
+    mx.say("RCPT", Silence())
+
+    async def go() -> Exchange:
+        usual = settings(command_timeout=30.0)
+        session = await Dialer(usual, Trust()).open(Host("mx.test", mx.ip, mx.port), RelayTls.NONE)
+        exchange = Exchange(session, [work()], prepared(), usual, seconds=0.2)
+        exchange.start()
+        assert not await exchange.negotiate()
+        await asyncio.to_thread(mx.wait_until, lambda: mx.live == 0)
+        return exchange
+
+    exchange = asyncio.run(go())
+    assert kinds(exchange) == [Outcome.DEFERRED]
+
+
 @pytest.mark.parametrize(
     "trick",
     [

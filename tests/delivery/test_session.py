@@ -55,12 +55,13 @@ def opened(
     trust: Trust | None = None,
     run: Any = asyncio.run,
     name: str = "mx.test",
+    seconds: float = 60.0,
     **changes: Any,
 ) -> Session:
     async def go() -> Session:
         dialer = Dialer(settings(**changes), trust or Trust())
         try:
-            session = await dialer.open(Host(name, mx.ip, mx.port), tls, relay)
+            session = await dialer.open(Host(name, mx.ip, mx.port), tls, relay, seconds)
             still_good.append(session.can_go_on)
             session.wire.leave(1)
             return session
@@ -168,6 +169,15 @@ def test_a_connection_that_is_reset_at_once_is_temporary(mx: RemoteMx) -> None:
 
     assert failure.stage in (Stage.CONNECT, Stage.BANNER)
     assert failure.verdict.kind is Outcome.DEFERRED
+
+
+def test_all_steps_together_have_their_time(mx: RemoteMx) -> None:
+    mx.say("EHLO", Silence())
+
+    failure = failed(mx, seconds=0.2, command_timeout=30.0)
+
+    assert failure.verdict.kind is Outcome.DEFERRED
+    assert "not ready for mail" in failure.verdict.text
 
 
 def test_an_endless_line_is_cut_off(mx: RemoteMx) -> None:

@@ -221,7 +221,7 @@ def test_many_slow_sites_share_half_of_the_memory() -> None:
 def test_what_waited_too_long_goes_back_before_its_lease_runs_out() -> None:
     held = Held()
     held.take_in(5)
-    held.clock.forward(seconds=241)
+    held.clock.forward(seconds=121)
     held.holding.sweep()
 
     assert (held.holding.held, [number for number, _ in held.released]) == (0, [5])

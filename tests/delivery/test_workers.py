@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sendry.delivery.holding import HELD_LONGEST
+from sendry.delivery.session import LONGEST_OPENING
+from sendry.delivery.settings import DOT_TIMEOUT
+from sendry.delivery.sites import LONGEST_TURN
 from sendry.delivery.trust import Trust
+from sendry.queue.claim import LEASE
 from sendry.queue.states import EventKind
 from tests import make
 from tests.delivery.office import Office
@@ -605,3 +610,8 @@ def test_the_loop_in_its_own_thread_starts_new_work_at_once(open_office: OpenOff
 
     assert {office.recipient(first).status, office.recipient(second).status} == {"delivered"}
     assert mx.connections == 1
+
+
+def test_a_turn_ends_before_its_lease() -> None:
+    assert timedelta(seconds=LONGEST_TURN + DOT_TIMEOUT) < LEASE
+    assert HELD_LONGEST + LONGEST_OPENING <= LONGEST_TURN - 200
