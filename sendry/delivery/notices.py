@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from sendry.delivery.content import Store
 from sendry.delivery.deliver import Done
 from sendry.delivery.settings import Settings
+from sendry.logs import about
 from sendry.mail import headers
 from sendry.mail.dsn import MAX_RETURNED, Action, ReportedRecipient, compose_dsn
 from sendry.mail.envelope import Addressee, Content, Envelope, Origin, OriginKind
@@ -60,10 +61,8 @@ class Notices:
             try:
                 accepted = self._door.accept(envelope, self._clock())
             except Refused as refused:
-                work = group[0].result.work
-                log.warning(
-                    "notice not accepted", extra={"message_id": to_text(work.message_id), "reply": str(refused.reply)}
-                )
+                with about(to_text(group[0].result.work.message_id)):
+                    log.warning("notice not accepted", extra={"reply": str(refused.reply)})
                 continue
             await asyncio.wrap_future(accepted)
 

@@ -30,6 +30,7 @@ from sendry.delivery.settings import Settings
 from sendry.delivery.settling import Settling
 from sendry.delivery.sites import SOON, Group, Site
 from sendry.delivery.trust import Trust
+from sendry.logs import about
 from sendry.queue.handover import Taker
 from sendry.queue.work import Result, Work
 from sendry.resolver import Resolver
@@ -324,8 +325,8 @@ class DeliveryLoop:
 
     def crashed(self, group: Group, error: Exception) -> None:
         """From a lane: an exception nobody foresaw; the queue counts them."""
-        message_id = to_text(group.works[0].message_id)
-        log.error("delivery crashed", exc_info=error, extra={"message_id": message_id})
+        with about(to_text(group.works[0].message_id)):
+            log.error("delivery crashed", exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         for work in group.works:
             self._written(self._queue.crashed(work, reason, self._clock()))
@@ -340,6 +341,8 @@ class DeliveryLoop:
     def _settled(self, results: Sequence[Result]) -> None:
         self._holding.left(len(results))
         for result in results:
+            if result.outcome != "delivered":
+                _log_trouble(result)
             if result.next_attempt_at is not None:
                 self._note_due(result.next_attempt_at)
         for callback in self.on_settled:
@@ -390,6 +393,26 @@ class DeliveryLoop:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _log_trouble(result: Result) -> None:
+    """Deliveries stand in the history alone; what an operator may look for stands in the log too."""
+    work = result.work
+    last = result.tried[-1] if result.tried else None
+    with about(to_text(work.message_id)):
+        log.info(
+            "recipient %s",
+            result.outcome,
+            extra={
+                "recipient": work.address,
+                "attempts": work.attempts + 1,
+                "host": last.host if last else "",
+                "code": last.code if last else 0,
+                "enhanced": last.enhanced if last else "",
+                "response": last.response if last else "",
+                "next_attempt_at": result.next_attempt_at,
+            },
+        )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

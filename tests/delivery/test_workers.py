@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -615,3 +616,18 @@ def test_the_loop_in_its_own_thread_starts_new_work_at_once(open_office: OpenOff
 def test_a_turn_ends_before_its_lease() -> None:
     assert timedelta(seconds=LONGEST_TURN + DOT_TIMEOUT) < LEASE
     assert HELD_LONGEST + LONGEST_OPENING <= LONGEST_TURN - 200
+
+
+def test_what_was_not_delivered_stands_in_the_log(
+    office: Office, mx: RemoteMx, caplog: pytest.LogCaptureFixture
+) -> None:
+    mx.judge_recipient = {"bad@example.org": "550 5.1.1 no such user"}.get
+    office.send("good@example.org")
+    office.send("bad@example.org")
+
+    with caplog.at_level(logging.INFO, logger="sendry.delivery"):
+        office.turn()
+
+    lines = [record for record in caplog.records if record.name == "sendry.delivery.workers"]
+    assert [record.getMessage() for record in lines] == ["recipient failed"]
+    assert (vars(lines[0])["recipient"], vars(lines[0])["code"]) == ("bad@example.org", 550)
