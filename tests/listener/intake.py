@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import datetime
 
 from sendry.mail.envelope import Envelope, Origin
@@ -17,22 +18,29 @@ class RecordingIntake:
         self.envelopes: list[Envelope] = []
         self.senders: list[tuple[Origin, str]] = []
         self.recipients: list[str] = []
+        self.calls: list[str] = []
         self.refused_senders: dict[str, Reply] = {}
         self.refused_recipients: dict[str, Reply] = {}
         self.refuses_all_with: Reply | None = None
         self.fails_with: Exception | None = None
         self.breaks_at_recipient: Exception | None = None
+        self.at_first_recipient: Callable[[], None] | None = None  # on the loop: nothing else goes on there
         self.handed_in = threading.Event()
         self._is_held = False
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[str], str]] = []
 
     def check_sender(self, origin: Origin, sender: str) -> None:
         self.senders.append((origin, sender))
+        self.calls.append("MAIL")
         if sender in self.refused_senders:
             raise Refused(self.refused_senders[sender])
 
     def check_recipient(self, origin: Origin, sender: str, recipient: str) -> None:
         self.recipients.append(recipient)
+        self.calls.append("RCPT")
+        if self.at_first_recipient is not None:
+            act, self.at_first_recipient = self.at_first_recipient, None
+            act()
         if self.breaks_at_recipient is not None:
             raise self.breaks_at_recipient
         if recipient in self.refused_recipients:

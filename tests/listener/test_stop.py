@@ -32,7 +32,7 @@ def stopping(server: Listening, seconds: float = 20.0) -> threading.Thread:
 class TestStop:
     def test_tells_idle_sessions_and_refuses_new_ones(self, server: Listening) -> None:
         client = server.connect().hello()
-        server.stop()
+        server.stop(1000.0)  # it does not wait for them
         assert client.rest() == b"421 4.3.2 Service shutting down\r\n"
         with pytest.raises(ConnectionRefusedError):
             server.connect()
