@@ -14,8 +14,10 @@ from typing import Final, Protocol
 
 from sendry.delivery.deliver import Done
 from sendry.delivery.notices import Notices, action_for, marked
+from sendry.logs import about
 from sendry.mail.dsn import Action
 from sendry.queue.work import Result
+from sendry.store.ids import to_text
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,29 @@ class Settling:
                         await asyncio.sleep(pause)
                         pause = min(pause * 2, LONGEST_PAUSE)
                 pause = FIRST_PAUSE
+                for result in batch:
+                    if result.outcome != "delivered":
+                        _log_trouble(result)
                 self._on_settled(batch)
         finally:
             self._writing = None
+
+
+def _log_trouble(result: Result) -> None:
+    """Deliveries stand in the history alone; what an operator may look for stands in the log too."""
+    work = result.work
+    last = result.tried[-1] if result.tried else None
+    with about(to_text(work.message_id)):
+        log.info(
+            "recipient %s",
+            result.outcome,
+            extra={
+                "recipient": work.address,
+                "attempts": work.attempts + 1,
+                "host": last.host if last else "",
+                "code": last.code if last else 0,
+                "enhanced": last.enhanced if last else "",
+                "response": last.response if last else "",
+                "next_attempt_at": result.next_attempt_at,
+            },
+        )

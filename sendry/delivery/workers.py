@@ -57,7 +57,6 @@ class Line(Protocol):
     def settle_soon(self, results: Sequence[Result], now: datetime) -> asyncio.Future[list[int]]: ...
     def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]: ...
     def crashed(self, work: Work, reason: str, now: datetime) -> Future[bool]: ...
-    def next_due(self) -> datetime | None: ...
     def note_in_flight(self, recipient_ids: Sequence[int]) -> None: ...
     def open_content(self, message_id: int) -> Reader | None: ...
 
@@ -341,8 +340,6 @@ class DeliveryLoop:
     def _settled(self, results: Sequence[Result]) -> None:
         self._holding.left(len(results))
         for result in results:
-            if result.outcome != "delivered":
-                _log_trouble(result)
             if result.next_attempt_at is not None:
                 self._note_due(result.next_attempt_at)
         for callback in self.on_settled:
@@ -393,26 +390,6 @@ class DeliveryLoop:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-
-def _log_trouble(result: Result) -> None:
-    """Deliveries stand in the history alone; what an operator may look for stands in the log too."""
-    work = result.work
-    last = result.tried[-1] if result.tried else None
-    with about(to_text(work.message_id)):
-        log.info(
-            "recipient %s",
-            result.outcome,
-            extra={
-                "recipient": work.address,
-                "attempts": work.attempts + 1,
-                "host": last.host if last else "",
-                "code": last.code if last else 0,
-                "enhanced": last.enhanced if last else "",
-                "response": last.response if last else "",
-                "next_attempt_at": result.next_attempt_at,
-            },
-        )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

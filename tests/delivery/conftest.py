@@ -11,7 +11,7 @@ import trustme
 
 from sendry.store.database import Store
 from tests.delivery.office import Office
-from tests.remote_mx import Authority, RemoteMx
+from tests.remote_mx import EXTENSIONS, Authority, RemoteMx
 from tests.zones import Zones
 
 
@@ -24,6 +24,14 @@ def zones() -> Iterator[Zones]:
 @pytest.fixture
 def mx() -> Iterator[RemoteMx]:
     with RemoteMx() as mx:
+        yield mx
+
+
+@pytest.fixture(params=[True, False], ids=["pipelined", "one by one"])
+def either_mx(request: pytest.FixtureRequest) -> Iterator[RemoteMx]:
+    """A host that takes pipelining, then one that does not."""
+    plain = tuple(name for name in EXTENSIONS if name != "PIPELINING")
+    with RemoteMx(extensions=EXTENSIONS if request.param else plain) as mx:
         yield mx
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import uvloop
 
 from sendry.config.values import RelayTls
@@ -22,20 +20,6 @@ from sendry.mail.bounce_class import BounceClass
 from sendry.mail.outcome import Outcome, Stage
 from tests.delivery.make import settings
 from tests.remote_mx import Action, Authority, Drop, Raw, RemoteMx, Silence
-
-
-@pytest.fixture
-def mx() -> Iterator[RemoteMx]:
-    with RemoteMx() as mx:
-        yield mx
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    ca = trustme.CA()
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return Authority(ca, str(path))
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
