@@ -69,9 +69,8 @@ def page(html: str, inline: Mapping[str, tuple[str, bytes]], *, is_dark: bool, i
     `inline` holds (content type, octets) by Content-ID without brackets. `is_dark` answers what the mail asks about
     the reader's colour scheme, since browsers differ in what a frame is told.
     """
-    html = _with_inline(html, inline)
-    html = _with_scheme(html, is_dark=is_dark)
     scheme = "dark" if is_dark and has_dark(html) else "light"
+    html = _with_scheme(_with_inline(html, inline), is_dark=is_dark)
     # Before everything else: the first <base> wins, and a mail's own rules may still set colours of its own.
     lead = (
         '<!doctype html><meta charset="utf-8"><base target="_blank">'

@@ -26,4 +26,6 @@ def jump() -> ResponseReturnValue:
             rows = [one.message]
         else:
             rows = list(lookup.messages(MessageFilter(text=query), limit=_FOUND).items)
-    return render_template("_jumps.html", query=query, found=[line(row) for row in rows], places=fitting)
+    return render_template(
+        "_jumps.html", jump_query=query, jump_found=[line(row) for row in rows], jump_places=fitting
+    )

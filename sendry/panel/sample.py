@@ -1,4 +1,4 @@
-"""A test mail with all that the inbox can show: text and HTML, a code, a link, dark colours, a remote image, a file."""
+"""A test mail with all that the inbox can show: text, HTML, a code, a link, dark colours, a remote image, a file."""
 
 from __future__ import annotations
 
