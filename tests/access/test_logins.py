@@ -22,13 +22,15 @@ class TestHashPassword:
         assert is_hash(HASH)
         assert not is_hash("argon2")
 
-    @pytest.mark.parametrize("stored", ["$argon2id$", "$argon2id$v=19$m=1,t=1,p=1$x$y", HASH[:-5]])
+    @pytest.mark.parametrize(
+        "stored", ["$argon2id$", "$argon2id$v=19$m=1,t=1,p=1$x$y", HASH[:-5]], ids=["empty", "weak", "cut"]
+    )
     def test_broken_is_of_no_password(self, stored: str) -> None:
         assert not verify_hash(stored, "sesame open")
 
 
 class TestVerify:
-    @pytest.mark.parametrize("password", ["clear", HASH])
+    @pytest.mark.parametrize("password", ["clear", HASH], ids=["clear", "hash"])
     def test_knows_clear_text_and_hashes(self, password: str) -> None:
         logins = Logins({"alice": password})
         assert logins.verify("alice", "clear" if password == "clear" else "sesame open")
