@@ -9,8 +9,15 @@ from datetime import timedelta
 
 import pytest
 
+from sendry.delivery.deliver import Done
+from sendry.delivery.notices import action_for
+from sendry.mail.bounce_class import BounceClass
+from sendry.mail.dsn import Action
 from sendry.mail.envelope import Addressee
+from sendry.mail.outcome import Outcome, Verdict
+from sendry.queue.work import Result
 from tests import make
+from tests.delivery.make import work
 from tests.delivery.office import Office
 from tests.remote_mx import Drop, Received, RemoteMx
 
@@ -85,6 +92,16 @@ def test_expired_mail_is_told_with_what_was_said_last(office: Office, mx: Remote
     (notice,) = notices(mx)
     assert status_fields(notice)[1]["Status"] == "4.4.7"
     assert b"come back" in notice.octets
+
+
+@pytest.mark.parametrize("notify", ["", "FAILURE"])
+def test_nothing_calls_for_a_notice_to_the_null_sender(notify: str) -> None:
+    failed = Verdict(Outcome.FAILED, 550, "5.1.1", "no", BounceClass.HARD_ADDRESS)
+    told = [
+        Done(Result(work(sender=sender, notify=notify), "failed", ()), failed) for sender in ("", "a@example.com")
+    ]
+
+    assert [action_for(done, make.NOW) for done in told] == [None, Action.FAILED]
 
 
 @pytest.mark.parametrize(("notify", "is_told"), [("NEVER", False), ("SUCCESS,DELAY", False), ("FAILURE", True)])

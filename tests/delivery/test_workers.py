@@ -297,6 +297,24 @@ def test_at_the_end_what_is_in_flight_is_finished_and_the_rest_given_back(office
     assert office.lookup.counts().sending == 0
 
 
+def test_what_is_on_its_way_is_noted_until_its_result_is_written(office: Office, mx: RemoteMx) -> None:
+    hold = Hold(threading.Event(), "250 2.0.0 queued")
+    mx.say("dot", hold)
+    mx.judge_recipient = {"bad@example.org": "550 5.1.1 no"}.get
+    sent = office.send("good@example.org", "bad@example.org")
+    good, bad = (row.number for row in office.view(sent).recipients)
+
+    async def go() -> list[bool]:
+        await office.loop.turn(office.clock())
+        await asyncio.to_thread(hold.reached.wait, 5)
+        noted = [office.queue.in_flight.holds(good), office.queue.in_flight.holds(bad)]
+        hold.released.set()
+        await office.loop.idle()
+        return [*noted, office.queue.in_flight.holds(good)]
+
+    assert office.run(go) == [True, False, False]
+
+
 def test_at_the_end_of_patience_what_may_have_arrived_is_unknown(open_office: OpenOffice, mx: RemoteMx) -> None:
     office = open_office(port=mx.port, dot_timeout=30.0)
     office.route("example.org", mx)
