@@ -8,14 +8,14 @@ const texts = () => $("#texts")?.dataset ?? {};
 
 function keep(name, value) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `${name}=${encodeURIComponent(value)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  document.cookie = `${name}=${value}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
 }
 
 // Times are written on the server in the zone this cookie names. It is not known on the very first page.
 function tellZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const known = document.body.dataset.zone;
-  const told = document.cookie.includes(`zone=${encodeURIComponent(zone)}`);
+  const told = document.cookie.includes(`zone=${zone}`);
   if (!zone || zone === known || told) return;
   keep("zone", zone);
   if (document.cookie.includes("zone=") && $("main time")) location.reload();
