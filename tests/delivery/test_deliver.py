@@ -272,3 +272,38 @@ def test_a_smart_host_that_refuses_the_login_keeps_all_mail(open_office: OpenOff
     office.turn()
 
     assert (office.recipient(sent).status, office.recipient(sent).bounce_class) == ("deferred", "auth")
+
+
+def test_a_host_with_ipv6_alone_is_reached(open_office: OpenOffice) -> None:
+    with RemoteMx(ip="::1") as mx:
+        office = open_office('[delivery]\nallowed_networks = ["::1/128"]\n', port=mx.port)
+        office.zones.mx("example.org", (10, "six.example.org"))
+        office.zones.aaaa("six.example.org", "::1")
+        sent = office.send()
+        office.turn()
+
+    (attempt,) = office.attempts(sent)
+    assert (attempt.ip, attempt.source_ip, attempt.outcome) == ("::1", "::1", "delivered")
+
+
+def test_the_other_address_family_is_tried_when_one_does_not_answer(open_office: OpenOffice) -> None:
+    with RemoteMx(ip="::1") as mx:
+        office = open_office('[delivery]\nallowed_networks = ["::1/128", "127.0.0.0/8"]\n', port=mx.port)
+        office.zones.mx("example.org", (10, "both.example.org"))
+        office.zones.a("both.example.org", "127.0.0.9")
+        office.zones.aaaa("both.example.org", "::1")
+        sent = office.send()
+        office.turn()
+
+    assert [(a.ip, a.outcome) for a in office.attempts(sent)] == [("127.0.0.9", "deferred"), ("::1", "delivered")]
+
+
+def test_mail_to_an_address_literal_goes_to_that_address(open_office: OpenOffice, mx: RemoteMx) -> None:
+    office = open_office(port=mx.port)
+    sent = office.send("boris@[127.0.0.1]")
+
+    office.turn()
+
+    assert office.recipient(sent).status == "delivered"
+    assert mx.messages[0].recipients == ["boris@[127.0.0.1]"]
+    assert office.zones.asked == []
