@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from sendry.resolver import LookupFailed, MxAnswer, MxHost, MxKind, Resolver, to_ascii
 from tests.zones import Fault, Zones
@@ -242,6 +243,13 @@ def test_the_second_nameserver_answers_when_the_first_is_silent(zones: Zones) ->
         resolver = Resolver((silent.address, zones.address), lifetime=3, timeout=0.2)
 
         assert asyncio.run(resolver.mx("example.test")).kind is MxKind.HOSTS
+
+
+def test_it_works_on_the_loop_that_delivery_uses(zones: Zones) -> None:
+    zones.mx("large.test", *((10, f"mx{n}.large.test") for n in range(60)))
+    zones.fail("large.test", Fault.TRUNCATED)
+
+    assert len(uvloop.run(resolver_for(zones).mx("large.test")).hosts) == 60
 
 
 def test_names_are_written_in_lower_case_without_the_final_dot() -> None:
