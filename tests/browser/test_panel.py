@@ -88,8 +88,10 @@ def test_a_row_is_opened_by_key(production: Site, window: Open) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Your receipt for order 20411")
+    page.wait_for_load_state()
     page.keyboard.press("3")
     expect(page.locator(".headers")).to_contain_text("Your receipt for order 20411")
+    page.wait_for_load_state()
     page.keyboard.press("u")
     page.wait_for_url("**/messages")
 
