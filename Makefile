@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Programs that the tests drive, by the Debian package that has them.
-TEST_PACKAGES := postfix swaks opendkim opendkim-tools chromium postgresql
+TEST_PACKAGES := curl postfix swaks opendkim opendkim-tools chromium postgresql
 
 .PHONY: run install install-dev test-packages test lint bench screenshots clean
 

@@ -9,6 +9,7 @@ import socket
 import statistics
 import threading
 import time
+import urllib.error
 import urllib.request
 
 from bench.ours import Sendry
@@ -25,9 +26,11 @@ def first_page() -> tuple[float, float]:
     try:
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{sendry.http_port}/sign-in", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{sendry.http_port}/login", timeout=5) as answer:
                     answer.read()
                 break
+            except urllib.error.HTTPError:
+                raise  # it answers, but not with a page: nothing to wait for
             except OSError:
                 time.sleep(0.01)
         taken = time.monotonic() - begun

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,13 +81,15 @@ max_message_bytes = 52428800
         self.process.wait()
 
     def stop(self) -> int:
-        """An orderly end; gives the exit code."""
+        """An orderly end, after which its data is gone too; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(40)
+            code = self.process.wait(40)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait()
+            code = self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return code
 
     def __enter__(self) -> Sendry:
         return self

@@ -19,7 +19,7 @@ from sendry.config.values import HostPort
 log = logging.getLogger(__name__)
 
 THREADS: Final = 12
-_SPARE: Final = 1_048_576  # headers, JSON around base64, form fields
+_SPARE: Final = 4_194_304  # above what the API refuses in its own words: waitress can only cut off
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 

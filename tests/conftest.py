@@ -6,10 +6,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from sendry.store.database import Store, open_store
 from tests.postgres import Cluster, PostgresMissing
+
+# How long one example takes says something of the machine, nothing of the code: no test asserts on time.
+hypothesis.settings.register_profile("sendry", deadline=None)
+hypothesis.settings.load_profile("sendry")
 
 BOTH = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 _TEMPLATE = "migrated"

@@ -89,7 +89,7 @@ def _progress(view: MessageView) -> Json:
     troubled = [r for r in view.recipients if r.status in _TROUBLED]
     last = max(troubled, key=lambda r: r.updated_at, default=None)
     return {
-        "to": list(dict.fromkeys(r.original or r.address for r in view.recipients)),
+        "to": list(dict.fromkeys(to for r in view.recipients for to in (r.original or r.address).split(", "))),
         "retry_count": max(0, tries - 1),
         "last_error": _error_of(last.last_code, last.last_enhanced, last.last_response) if last else None,
         "recipients": [recipient_row(recipient) for recipient in view.recipients],

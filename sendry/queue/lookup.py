@@ -280,7 +280,10 @@ class Lookup:
 def _message_row(row: tuple[Any, ...], recipients: Sequence[tuple[Any, ...]]) -> MessageRow:
     status = of_message(r[2] for r in recipients) if recipients else Status(row[1])
     due = [r[6] for r in recipients if r[6] is not None]
-    last = next((r for r in reversed(recipients) if r[5]), None)
+    # What went wrong tells more than what went well; of a message that went well, the reply that said so.
+    replied = [r for r in recipients if r[5]]
+    unfinished = [r for r in replied if r[2] != Status.DELIVERED]
+    last = (unfinished or replied)[-1] if replied else None
     return MessageRow(
         id=to_text(row[0]), number=row[0], status=status, sender=row[2], header_from=row[3], subject=row[4],
         header_id=row[5], domain=row[6], mode=row[7], origin=row[8], origin_name=row[9], client_ip=row[10],
