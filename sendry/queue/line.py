@@ -125,7 +125,8 @@ class Queue:
         return done
 
     def _settled(self, done: Future[list[int]] | asyncio.Future[list[int]], recipient_ids: list[int]) -> None:
-        if done.exception() is None:
+        # Who waited for it may have been cancelled; it is written all the same, and the notes do no harm.
+        if not done.cancelled() and done.exception() is None:
             self.in_flight.clear(recipient_ids)
             if lost := done.result():
                 log.warning("results came after their lease had ended", extra={"recipients": len(lost)})
