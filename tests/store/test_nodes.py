@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sendry.store import nodes
@@ -114,6 +115,22 @@ class TestJoining:
             )
         ).result()
         assert nodes.join(store, "all", NOW).ids.next() > far
+
+    @pytest.mark.postgres
+    def test_waits_for_another_process_that_joins_at_the_same_time(self, postgres_url: str, tmp_path: Path) -> None:
+        store = open_store(postgres_url, tmp_path / "spool")
+        numbers: list[int] = []
+        joining = threading.Thread(target=lambda: numbers.append(nodes.join(store, "all", NOW).number))
+        with psycopg.connect(postgres_url) as other:
+            other.execute("LOCK TABLE node IN SHARE ROW EXCLUSIVE MODE")
+            other.execute("INSERT INTO node VALUES (0, 'elsewhere', 1, '', %s, %s)", (ms(NOW), ms(NOW)))
+            joining.start()
+            # It has asked for the lock, or (were there none) would have chosen its number by now and wait for the row.
+            while not store.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                assert joining.is_alive()
+        joining.join()
+        assert numbers == [1]
+        store.close()
 
 
 class TestShowing:
