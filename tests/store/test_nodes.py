@@ -125,7 +125,7 @@ class TestJoining:
             other.execute("LOCK TABLE node IN SHARE ROW EXCLUSIVE MODE")
             other.execute("INSERT INTO node VALUES (0, 'elsewhere', 1, '', %s, %s)", (ms(NOW), ms(NOW)))
             joining.start()
-            # It has asked for the lock, or (were there none) would have chosen its number by now and wait for the row.
+            # It waits for the lock; were there none, it would wait for the row of the number that it chose.
             while not store.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
                 assert joining.is_alive()
         joining.join()
