@@ -18,7 +18,15 @@ from tests.browser import stage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 # What browsers say of things that are meant: a mail that may load nothing, a form answered with 422 or 409.
-_EXPECTED = ("img-src data:", "script-src", "422 (UNPROCESSABLE", "409 (CONFLICT", "404 (NOT FOUND", "sandboxed and the 'allow-scripts'", "Autofocus")
+_EXPECTED = (
+    "img-src data:",
+    "script-src",
+    "422 (UNPROCESSABLE",
+    "409 (CONFLICT",
+    "404 (NOT FOUND",
+    "sandboxed and the 'allow-scripts'",
+    "Autofocus",
+)
 
 
 @dataclass
