@@ -58,6 +58,7 @@ class Line(Protocol):
     def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]: ...
     def crashed(self, work: Work, reason: str, now: datetime) -> Future[bool]: ...
     def note_in_flight(self, recipient_ids: Sequence[int]) -> None: ...
+    def note_delivered(self, recipient_ids: Sequence[int]) -> None: ...
     def open_content(self, message_id: int) -> Reader | None: ...
 
 
@@ -301,7 +302,8 @@ class DeliveryLoop:
         self._claim_if_room()
 
     def report(self, done: Sequence[Done]) -> None:
-        """From a lane: results to be written."""
+        """From a lane: results to be written. Until they are, a delivery is noted where a kill does not reach."""
+        self._queue.note_delivered([d.result.work.recipient_id for d in done if d.result.outcome == "delivered"])
         self._settling.add(done)
 
     def give_back(self, group: Group) -> None:

@@ -72,7 +72,7 @@ class Intake:
         header_id = facts.message_id or ""
         added = []
         if envelope.trace:
-            added.append(envelope.trace.replace(b"{id}", to_text(number).encode()))
+            added.append(envelope.trace.replace(b"{id}", to_text(number).encode(), 1))
         if envelope.is_submission:
             if not facts.has_message_id:
                 header_id = f"<{to_text(number)}@{domain.name}>"

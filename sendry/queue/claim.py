@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendry.queue import rows
+from sendry.queue.inflight import Notes
 from sendry.queue.states import WAITING, EventKind, Route, Status
 from sendry.queue.work import Work
 from sendry.store.database import Store
@@ -159,11 +160,12 @@ def needs_recovery(store: Store, now: datetime, dead_nodes: Collection[int]) -> 
 
 
 def recover_change(
-    ids: IdSource, now: datetime, dead_nodes: Collection[int], in_flight: Collection[int]
+    ids: IdSource, now: datetime, dead_nodes: Collection[int], notes: Notes
 ) -> Callable[[Transaction], int]:
     """The change that returns recipients whose holder died: leases run out, or held by a node known dead.
 
-    Those in `in_flight` may have arrived: they get an attempt with outcome unknown and are marked.
+    Those noted as delivered are. Those noted as sent may have arrived: they get an attempt with outcome unknown
+    and are marked.
     """
     moment = rows.to_ms(now)
 
@@ -173,7 +175,10 @@ def recover_change(
             found += tx.execute(f"{_HELD} AND lease_until >= ? AND lease_node = ?", (moment, node))
         recovered = 0
         for recipient_id, message_id, attempts, node, lease in found:
-            is_unknown = recipient_id in in_flight
+            if recipient_id in notes.delivered:
+                recovered += _note_delivered(tx, ids.next(), message_id, recipient_id, node, lease, moment)
+                continue
+            is_unknown = recipient_id in notes.sent
             status = Status.DEFERRED if is_unknown else rows.waiting_status(attempts)
             if not tx.change(_GIVE_BACK, (status.value, moment, recipient_id, node, lease)):
                 continue  # another node was quicker
@@ -188,23 +193,48 @@ def recover_change(
     return change
 
 
+_STOPPED: Final = "Sendry stopped before the reply to the message came"
+_LOST_WORDS: Final = "Delivered; Sendry stopped before it had written down the words of the reply"
+
+
+def _note_delivered(
+    tx: Transaction, number: int, message_id: int, recipient_id: int, node: int, lease: int, moment: int
+) -> int:
+    ended = tx.change(
+        "UPDATE recipient SET status = 'delivered', next_attempt_at = NULL, lease_until = NULL, lease_node = NULL,"
+        " attempts = attempts + 1, last_code = 250, last_enhanced = '', last_response = ?, updated_at = ?"
+        " WHERE id = ? AND status = 'sending' AND lease_node = ? AND lease_until = ?",
+        (_LOST_WORDS, moment, recipient_id, node, lease),
+    )
+    if ended:
+        rows.moved(tx, Status.SENDING, Status.DELIVERED)
+        _note_ended(tx, number, message_id, recipient_id, Status.DELIVERED, moment)
+    return ended
+
+
 def _note_unknown(tx: Transaction, number: int, message_id: int, recipient_id: int, moment: int) -> None:
     tx.change(
         "UPDATE recipient SET attempts = attempts + 1, is_possible_duplicate = ?, last_code = 0,"
         " last_enhanced = '', last_response = ?, updated_at = ? WHERE id = ?",
-        (True, "Sendry stopped before the reply to the message came", moment, recipient_id),
+        (True, _STOPPED, moment, recipient_id),
     )
+    _note_ended(tx, number, message_id, recipient_id, Status.DEFERRED, moment)
+
+
+def _note_ended(
+    tx: Transaction, number: int, message_id: int, recipient_id: int, status: Status, moment: int
+) -> None:
+    """The attempt, the event and the sums of what a dead process had begun."""
+    is_delivered = status is Status.DELIVERED
     attempt: tuple[Any, ...] = (
-        number, message_id, recipient_id, moment, 0, "", "", "", "", "", 0, "",
-        "Sendry stopped before the reply to the message came", "unknown", "",
+        number, message_id, recipient_id, moment, 0, "", "", "", "", "", 250 if is_delivered else 0, "",
+        _LOST_WORDS if is_delivered else _STOPPED, "delivered" if is_delivered else "unknown", "",
     )  # fmt: skip
     tx.add(rows.INSERT_ATTEMPT, [attempt])
-    tx.add(
-        rows.INSERT_EVENT,
-        [(number, message_id, recipient_id, EventKind.DEFERRED.value, moment, '{"outcome":"unknown"}')],
-    )
-    deferred = Status.DEFERRED.value
-    tx.count(f"total.{deferred}", 1)
+    kind = EventKind.DELIVERED if is_delivered else EventKind.DEFERRED
+    detail = "" if is_delivered else '{"outcome":"unknown"}'
+    tx.add(rows.INSERT_EVENT, [(number, message_id, recipient_id, kind.value, moment, detail)])
+    tx.count(f"total.{status.value}", 1)
     for (domain,) in tx.execute("SELECT domain FROM message WHERE id = ?", (message_id,)):
-        tx.tally(moment - moment % rows.HOUR_MS, domain, deferred, 1)
+        tx.tally(moment - moment % rows.HOUR_MS, domain, status.value, 1)
     rows.derive_status(tx, message_id, moment)

@@ -154,6 +154,10 @@ class Queue:
         """Call it right before the content of a transaction goes out: from here on the other side may have it."""
         self.in_flight.note(recipient_ids)
 
+    def note_delivered(self, recipient_ids: Sequence[int]) -> None:
+        """Call it as soon as the other side said 250: what is noted here is not tried again, come what may."""
+        self.in_flight.note_delivered(recipient_ids)
+
     def recover(self, now: datetime, dead_nodes: Collection[int] = ()) -> int:
         """Return to the line what leases that ran out, or dead nodes, still hold; gives the number of recipients.
 

@@ -69,6 +69,17 @@ def test_more_than_there_is_room_for_is_said(path: Path) -> None:
         InFlight(path).note(range(1, 65_538))
 
 
+def test_what_was_delivered_is_told_from_what_was_only_sent(path: Path) -> None:
+    mine = InFlight(path)
+    mine.note([1, 2])
+    mine.note_delivered([2, 3])
+    assert mine.of_all_nodes().sent == {1, 2}
+    assert mine.of_all_nodes().delivered == {2}
+    assert InFlight(path).left_over == {1, 2}
+    mine.clear([1, 2])
+    assert mine.of_all_nodes().sent == frozenset()
+
+
 def test_the_notes_of_all_nodes_of_a_machine_are_read_together(path: Path) -> None:
     mine, dead = InFlight(path), InFlight(path.with_name("in-flight-2"))
     mine.note([1, 2])
@@ -76,7 +87,7 @@ def test_the_notes_of_all_nodes_of_a_machine_are_read_together(path: Path) -> No
     dead.close()
     path.with_name("in-flight-3").write_bytes(b"\x07\0\0\0\0\0\0\0torn")
     path.with_name("queue.db").write_bytes(b"\x63\0\0\0\0\0\0\0")
-    assert mine.of_all_nodes() == {1, 2, 7, 9}
+    assert mine.of_all_nodes().sent == {1, 2, 7, 9}
 
 
 def test_notes_made_by_many_threads_are_all_there(path: Path) -> None:

@@ -125,6 +125,7 @@ queue = make.queue(store)
 queue.enqueue([make.message(queue, f"{n}@example.org") for n in range(30)]).result()
 work = queue.claim(make.NOW, 20)
 queue.note_in_flight([item.recipient_id for item in work[:10]])
+queue.note_delivered([item.recipient_id for item in work[:7]])
 print(*make.settled(queue, work[:5]), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -142,10 +143,24 @@ def test_a_process_killed_in_the_midst_of_it_all_loses_nothing(
     assert reborn.recover(make.NOW, dead_nodes=[1]) == 15
     reborn.in_flight.forget_left_over()
     counts = lookup.counts()
-    assert (counts.delivered, counts.deferred, counts.pending, counts.sending) == (5, 5, 20, 0)
+    assert (counts.delivered, counts.deferred, counts.pending, counts.sending) == (7, 3, 20, 0)
     again = reborn.claim(make.NOW, 100)
-    assert sum(work.is_possible_duplicate for work in again) == 5
-    assert len(again) == 25
+    assert sum(work.is_possible_duplicate for work in again) == 3
+    assert len(again) == 23
+
+
+def test_what_was_delivered_but_not_written_down_is_not_tried_again(queue: Queue, lookup: Lookup) -> None:
+    message = make.enqueued(queue)
+    work = queue.claim(make.NOW, 10)
+    queue.note_in_flight([item.recipient_id for item in work])
+    queue.note_delivered([item.recipient_id for item in work])
+    assert queue.recover(AFTER) == len(work)
+    assert queue.claim(AFTER, 10) == []
+    view = lookup.message(to_text(message.id))
+    assert view is not None
+    assert view.message.status == "delivered"
+    assert [(a.outcome, a.code) for a in view.attempts] == [("delivered", 250)]
+    assert [e.kind for e in view.events] == [EventKind.ACCEPTED, EventKind.DELIVERED]
 
 
 @pytest.mark.parametrize("status", ["delivered", "failed", "cancelled", "suppressed"])
