@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -57,6 +58,7 @@ class Role(StrEnum):
 
 
 EVERYTHING: Final = (Role.WEB, Role.SMTP, Role.WORKER)
+_LOOK_SECONDS: Final = 0.25
 
 
 class StartError(Exception):
@@ -100,6 +102,8 @@ class Service:
         self.schedule: Schedule | None = None
         self.smtp_addresses: dict[str, HostPort] = {}
         self._rooms: Rooms | None = None
+        self._is_ending = threading.Event()
+        self._watch = threading.Thread(target=self._watch_line, name="watch", daemon=True)
 
     @property
     def rooms(self) -> Rooms:
@@ -160,7 +164,25 @@ class Service:
         from sendry.delivery.workers import DeliveryLoop
 
         self.delivery = DeliveryLoop(self.config, self.queue, self.directory, self.intake)
+        self.delivery.on_settled.append(self._measure)
         self.delivery.start()
+        self._watch.start()
+
+    def _measure(self, results: Sequence[Result]) -> None:
+        for result in results:
+            for tried in result.tried:
+                self.metrics.observe("sendry_delivery_duration_seconds", tried.duration_ms / 1000)
+
+    def _watch_line(self) -> None:
+        """Wake delivery for what other processes put into the line: the other roles, and commands."""
+        while not self._is_ending.wait(_LOOK_SECONDS):
+            try:
+                due = self.queue.next_due()
+            except Exception:  # the sweep tells what is wrong with the database
+                log.debug("the line cannot be looked at", exc_info=True)
+                continue
+            if due is not None and due <= datetime.now(UTC):
+                self.queue.wake()
 
     def _start_http(self) -> None:
         from sendry.http import HttpServer, ListenError
@@ -207,8 +229,11 @@ class Service:
     def stop(self) -> None:
         """Stop in order, within `server.shutdown_timeout`. Nothing accepted is lost."""
         until = time.monotonic() + self.config.server.shutdown_timeout.total_seconds()
+        self._is_ending.set()
         if self.schedule is not None:
             self.schedule.stop()
+        if self._watch.is_alive():
+            self._watch.join()
         if self.smtp is not None:
             self.smtp.stop(max(0.1, until - time.monotonic()))
         for server in (self.http, self.metrics_http):
