@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sendry.access.guard import Guard
 from sendry.config.tree import Config
 from sendry.queue import retention
 from sendry.queue.line import Queue
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEARTBEAT = timedelta(seconds=30)
+GUARD_EVERY = timedelta(seconds=10)
 CAPTURED_EVERY = timedelta(minutes=1)
 ORPHANS_EVERY = timedelta(hours=1)
 
@@ -36,7 +38,7 @@ class Job:
     run: Callable[[datetime], object]
 
 
-def of_line(config: Config, store: Store, queue: Queue) -> list[Job]:
+def of_line(config: Config, store: Store, queue: Queue, guard: Guard) -> list[Job]:
     """The jobs that every installation needs, whatever its roles."""
     kept, dead = config.storage.retention, config.dlq
 
@@ -61,6 +63,8 @@ def of_line(config: Config, store: Store, queue: Queue) -> list[Job]:
 
     return [
         Job("heartbeat", HEARTBEAT, heartbeat),
+        # Other processes block guessers too: what they know is learnt from the table.
+        Job("guard", GUARD_EVERY, guard.load),
         Job("sweep", config.queue.process_interval, lambda _now: queue.wake()),
         Job("cleanup.delivered", kept.cleanup_interval, delivered),
         Job("cleanup.captured", min(CAPTURED_EVERY, kept.cleanup_interval), captured),

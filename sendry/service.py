@@ -35,6 +35,7 @@ from sendry.metrics import Metrics
 from sendry.queue.inflight import InFlight
 from sendry.queue.line import Queue
 from sendry.queue.lookup import Lookup
+from sendry.queue.work import Result
 from sendry.store import nodes
 from sendry.store.database import Store, open_store
 
@@ -211,7 +212,8 @@ class Service:
 
     def start_jobs(self) -> None:
         """Begin the periodic work; `start` does so last."""
-        jobs = of_line(self.config, self.store, self.queue)
+        self.guard.load(datetime.now(UTC))
+        jobs = of_line(self.config, self.store, self.queue, self.guard)
         jobs.append(Job("metrics", self.config.metrics.flush_interval, self.metrics.flush))
         self.schedule = Schedule(jobs)
         self.schedule.start()
