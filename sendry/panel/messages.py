@@ -147,7 +147,7 @@ def _list(kind: str, endpoint: str, *, is_waiting: bool = False, is_dead: bool =
         domains=own,
         periods=PERIODS,
         sub=_sub(kind, counts(), is_sandbox=rooms.config.is_sandbox_profile),
-        is_live=asked.is_first_page,
+        is_live=asked.is_first_page and not asked.q,  # a search reads many rows: once is enough
         smtp=smtp,
         api=request.host_url.rstrip("/"),
         has_key=not rooms.config.allows_anonymous_api,

@@ -80,7 +80,8 @@ def test_the_filters_stay_on_the_next_page(panel: Panel) -> None:
     assert "since=24h" in older[1]
 
 
-def test_only_the_newest_page_moves_by_itself(panel: Panel) -> None:
+def test_only_the_newest_page_moves_by_itself_and_no_search(panel: Panel) -> None:
+    assert 'hx-trigger="every 5s"' not in panel.get("/messages?q=mail").text
     for number in range(60):
         panel.accept("boris@example.org", subject=f"Mail {number}")
     assert 'hx-trigger="every 5s"' in panel.get("/messages").text
