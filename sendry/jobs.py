@@ -6,6 +6,8 @@ Every job may run on several nodes at once without harm: each changes rows by th
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,7 +45,13 @@ def of_line(config: Config, store: Store, queue: Queue, guard: Guard) -> list[Jo
     kept, dead = config.storage.retention, config.dlq
 
     def heartbeat(now: datetime) -> None:
-        gone = nodes.show(store, queue.node, now)
+        try:
+            gone = nodes.show(store, queue.node, now)
+        except nodes.NumberLost:
+            # Ids and leases of two processes must never bear the same number: end in order, be started anew.
+            log.critical("another process has the number of this one: stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         queue.recover(now, gone)
 
     def delivered(now: datetime) -> int:

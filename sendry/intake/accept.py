@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from sendry.config.tree import Config
+from sendry.config.values import DomainMode
 from sendry.domains.registry import Directory, SendingDomain
 from sendry.intake import policy, routes
 from sendry.mail import headers
@@ -143,6 +144,9 @@ class Intake:
         # A report goes the way of the mail it reports on, whose sender it is addressed to.
         own = self._directory.find(domain_of(addressees[0].address))
         domain = own or self._own_or_home(facts.from_domain or "")
+        if domain.mode is DomainMode.BCC:
+            # The archive keeps what the domain sends, not what Sendry tells its senders.
+            domain = replace(domain, mode=DomainMode.PRODUCTION)
         return domain, routes.of_mode(domain, addressees, self._onward)
 
     def _own_or_home(self, domain: str) -> SendingDomain:

@@ -256,6 +256,10 @@ class TestNotices:
             (["anna@sub.catch.example"], []),
         )
 
+    def test_are_not_copied_to_the_archive_of_a_domain(self, queue: Queue, intake: Intake) -> None:
+        kept = accepted(queue, intake, mail("", "anna@copy.example", origin=make.SENDRY))
+        assert kept.recipients == [("anna@copy.example", "mx", "pending", "")]
+
     def test_to_people_elsewhere_go_out_as_mail_of_this_server(self, queue: Queue, intake: Intake) -> None:
         kept = accepted(queue, intake, mail("", "eve@other.example", origin=make.SENDRY))
         assert (kept.domain, kept.recipients) == ("example.com", [("eve@other.example", "mx", "pending", "")])
