@@ -175,10 +175,7 @@ class DeliveryLoop:
 
     def _drained(self) -> list[Work]:
         self._is_taking = False  # first: what comes from here on asks for a look of its own
-        works = []
-        while self._handed:
-            works.append(self._handed.popleft())
-        return works
+        return [self._handed.popleft() for _ in range(len(self._handed))]
 
     def _take_handed(self) -> None:
         works = self._drained()
