@@ -17,7 +17,7 @@ BODY = b"From: <a@example.com>\r\nSubject: load\r\n\r\n" + b"x" * 500 + b"\r\n"
 
 @dataclass
 class Load:
-    """Some sessions that send until they are told to stop or the server is gone.
+    """Some sessions that send until each has sent `most`, they are told to stop, or the server is gone.
 
     `acknowledged` are the recipients of mail that got a 250, `asked` all that a 250 may have been lost of.
     """
@@ -25,6 +25,7 @@ class Load:
     sendry: Running
     name: str
     sessions: int = 5
+    most: int = 100_000
     acknowledged: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     refusals: list[tuple[int, bytes]] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Load:
         try:
             with self.sendry.smtp() as client:
                 client.ehlo()
-                while not self._is_over.is_set():
+                while number < self.most and not self._is_over.is_set():
                     recipient = f"{self.name}-{session}-{number}@example.net"
                     number += 1
                     client.mail("a@example.com")
