@@ -73,6 +73,7 @@ class Question:
     url: str
     back: str
     target: str = ""
+    fields: tuple[tuple[str, str], ...] = ()  # sent along when the answer is yes
 
 
 def ask(question: Question) -> Response:

@@ -141,6 +141,7 @@ def _list(kind: str, endpoint: str, *, is_waiting: bool = False, is_dead: bool =
         kind=kind,
         endpoint=endpoint,
         asked=asked,
+        here=url_for(endpoint, **asked.values(), before=asked.before or None),
         listing=_listing(endpoint, asked, page),
         choices=_choices(endpoint, asked) if kind == "messages" else [],
         chips=_chips(endpoint, asked),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sendry.panel import dashboard, inbox, jump, message, messages, preferences, signin
+from sendry.panel import bulk, dashboard, inbox, jump, message, messages, preferences, signin
 from sendry.panel.pages import panel
 
-__all__ = ["dashboard", "inbox", "jump", "message", "messages", "panel", "preferences", "signin"]
+__all__ = ["bulk", "dashboard", "inbox", "jump", "message", "messages", "panel", "preferences", "signin"]

@@ -28,6 +28,10 @@ const KEYS = {
   j: () => move(1),
   k: () => move(-1),
   o: () => (rowsOf().includes(document.activeElement) ? document.activeElement.click() : undefined),
+  x: () => {
+    const tick = $("[name=id]", document.activeElement.closest("tr") ?? document.createElement("tr"));
+    tick?.click();
+  },
   u: () => press("[data-back]"),
   r: () => press("[data-act=retry]"),
   "#": () => press("[data-act=delete]"),

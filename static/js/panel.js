@@ -106,7 +106,19 @@ document.addEventListener("click", (event) => {
   }
 });
 
+const ticks = () => $$("#list [name=id]");
+
+function countTicks() {
+  const number = ticks().filter((tick) => tick.checked).length;
+  $$("[data-ticked]").forEach((place) => (place.textContent = number));
+  const all = $("[data-tick-all]");
+  if (all) Object.assign(all, { checked: number > 0 && number === ticks().length, indeterminate: number > 0 && number < ticks().length });
+}
+
+document.addEventListener("reset", () => setTimeout(countTicks));
 document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-tick-all]")) ticks().forEach((tick) => (tick.checked = event.target.checked));
+  if (event.target.closest("#list")) countTicks();
   const form = event.target.closest("[data-submit-on-change]");
   if (form && event.target.name !== "width") form.requestSubmit();
 });
@@ -130,7 +142,8 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (!isPoll(asking)) return;
   const selected = getSelection();
   const isBusy = !asking.hidden && !selected.isCollapsed && asking.contains(selected.anchorNode);
-  if (document.hidden || isBusy) event.preventDefault();
+  const hasTicks = asking.id === "list" && ticks().some((tick) => tick.checked);
+  if (document.hidden || isBusy || hasTicks) event.preventDefault();
 });
 
 // What was folded open or shut stays so when a living part is replaced.

@@ -125,6 +125,26 @@ def test_somebody_was_quicker(production: Site, window: Open) -> None:
     expect(page.locator("h1 .pill")).to_have_text("Cancelled")
 
 
+def test_several_rows_are_ticked_and_cancelled(production: Site, window: Open) -> None:
+    for name in ("one", "two", "three"):
+        waiting(production, f"{name}@example.org", subject=f"Ticked {name}")
+    page = window(production, signed_in=True).page
+    page.goto("/messages?q=ticked")
+    page.get_by_label("Select: Ticked one").check()
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.get_by_role("toolbar")).to_contain_text("2 selected")
+    page.get_by_label("Select all on this page").check()
+    expect(page.get_by_role("toolbar")).to_contain_text("3 selected")
+    page.get_by_label("Select: Ticked two").uncheck()
+    page.get_by_role("button", name="Cancel…").click()
+    page.get_by_role("dialog", name="Cancel 2 messages?").get_by_role("button", name="Cancel delivery").click()
+    expect(page.locator("#toasts")).to_contain_text("2 recipients were cancelled.")
+    page.wait_for_url("**/messages?q=ticked")
+    expect(page.locator("#list .st")).to_have_text(["Cancelled", "Pending", "Cancelled"])
+    expect(page.get_by_role("toolbar")).to_be_hidden()
+
+
 def test_the_palette_goes_everywhere(production: Site, window: Open) -> None:
     page = window(production, signed_in=True).page
     page.keyboard.press("Control+k")

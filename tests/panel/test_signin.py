@@ -25,6 +25,8 @@ PAGES = (
 ACTS = (
     "/messages/0000000000001/retry",
     "/messages/0000000000001/cancel",
+    "/messages/retry",
+    "/messages/cancel",
     "/sandbox/clear",
     "/sandbox/sample",
     "/sandbox/0000000000001/delete",
@@ -54,6 +56,7 @@ def test_a_stranger_changes_nothing(closed: Panel, act: str) -> None:
 @pytest.mark.parametrize("act", [*ACTS, "/login", "/logout", "/preferences"])
 def test_what_changes_something_is_no_get(panel: Panel, act: str) -> None:
     gets = {"/sandbox/clear", "/sandbox/0000000000001/delete", "/messages/0000000000001/cancel", "/login"}
+    gets |= {"/messages/cancel"}
     answer = panel.get(act)
     assert answer.status_code in ((200, 303, 404) if act in gets else (404, 405))
 
