@@ -14,6 +14,7 @@ from typing import Final
 
 from sendry.access.users import Person, Role
 from sendry.store.database import Store
+from sendry.store.writer import Transaction
 
 _SEEN_EVERY_MS: Final = 60_000
 _LONGEST_AGENT: Final = 200
@@ -47,13 +48,17 @@ class Sessions:
             client_ip,
             agent[:_LONGEST_AGENT],
         )
-        self._store.writer.call(
-            lambda tx: tx.change(
+
+        def change(tx: Transaction) -> None:
+            # Each sign-in clears away what is past its time: the table needs no job of its own.
+            tx.change("DELETE FROM session WHERE expires_at <= ?", (_ms(now),))
+            tx.change(
                 "INSERT INTO session (token_hash, user_id, created_at, expires_at, seen_at, client_ip, agent) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
-        ).result()
+
+        self._store.writer.call(change).result()
         return token
 
     def find(self, token: str, now: datetime) -> SignedIn | None:
@@ -85,12 +90,6 @@ class Sessions:
         """End every session of an account; returns how many there were."""
         return self._store.writer.call(
             lambda tx: tx.change("DELETE FROM session WHERE user_id = ?", (user_id,))
-        ).result()
-
-    def sweep(self, now: datetime) -> int:
-        """Remove sessions past their time; returns how many."""
-        return self._store.writer.call(
-            lambda tx: tx.change("DELETE FROM session WHERE expires_at <= ?", (_ms(now),))
         ).result()
 
     def _note_seen(self, token_hash: str, user_id: int, now_ms: int) -> None:

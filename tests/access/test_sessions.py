@@ -63,8 +63,9 @@ def test_being_there_is_noted_at_most_once_a_minute(sessions: Sessions, person: 
     assert found.person.last_seen_at == NOW + timedelta(seconds=60)
 
 
-def test_sessions_past_their_time_are_swept(sessions: Sessions, person: Person, store: Store) -> None:
+def test_a_sign_in_clears_away_sessions_past_their_time(sessions: Sessions, person: Person, store: Store) -> None:
     sessions.open(person.id, NOW - DAY)
+    live = sessions.open(person.id, NOW - timedelta(hours=1))
     sessions.open(person.id, NOW)
-    assert sessions.sweep(NOW) == 1
-    assert store.rows("SELECT COUNT(*) FROM session") == [(1,)]
+    assert store.rows("SELECT COUNT(*) FROM session") == [(2,)]
+    assert sessions.find(live, NOW) is not None
