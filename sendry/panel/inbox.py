@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 
 from sendry.config.values import DomainMode
 from sendry.panel import reading, session, words
-from sendry.panel.htmx import Question, answer, answer_with, ask, go, is_htmx, nothing_new
+from sendry.panel.htmx import Question, answer_with, ask, go, is_htmx, nothing_new
 from sendry.panel.language import gettext, later, ngettext
 from sendry.panel.pages import counts, panel
 from sendry.panel.sample import send_sample
@@ -78,7 +78,6 @@ def inbox() -> ResponseReturnValue:
     values = {
         "entries": [_entry(row) for row in page.items],
         "older": page.next_cursor,
-        "found": page.total,
         "query": query,
         "before": before,
         **_sums(),
@@ -88,7 +87,7 @@ def inbox() -> ResponseReturnValue:
         return answer_with(render_template(fragment, is_swapped=True, current="", **values))
     shown = page.items[0] if page.items else None
     values |= _reader(shown, request.args.get("view", "")) if shown else {"mail": None}
-    return answer("inbox/index.html", "", is_open=False, current=shown.id if shown else "", **values, **_ways())
+    return _page(is_open=False, current=shown.id if shown else "", **values)
 
 
 @panel.get("/sandbox/first")
@@ -310,20 +309,20 @@ def _opened(message_id: str, view: str) -> ResponseReturnValue:
         )
         return answer_with(text)
     page = here.list(query, limit=PAGE)
-    return answer(
-        "inbox/index.html",
-        "",
+    return _page(
         entries=_with_current(page.items, row),
         older=page.next_cursor,
-        found=page.total,
         query=query,
         before="",
         is_open=True,
         current=row.id,
         **values,
         **_sums(),
-        **_ways(),
     )
+
+
+def _page(**values: Any) -> ResponseReturnValue:
+    return answer_with(render_template("inbox/index.html", **values, **_ways()))
 
 
 def _with_current(rows: Sequence[CapturedRow], row: CapturedRow) -> list[Entry]:

@@ -59,12 +59,6 @@ def pgettext(context: str, text: str, /, **values: object) -> str:
     return found % values if values else found
 
 
-def npgettext(context: str, one: str, many: str, number: int, /, **values: object) -> str:
-    """Context and plural form."""
-    found = _catalogue(current()).npgettext(context, one, many, number)
-    return found % {"num": number, **values}
-
-
 def later(text: str) -> str:
     """Mark a text of a table for translation; it is looked up when it is shown."""
     return text

@@ -22,7 +22,6 @@ class Line:
     has_subject: bool
     to: str
     more: int  # recipients beside the first
-    sender: str
     origin: str
     tries: int
     accepted_at: datetime
@@ -45,7 +44,6 @@ def line(row: MessageRow) -> Line:
         has_subject=bool(row.subject),
         to=row.first_recipient,
         more=max(0, row.recipient_count - 1),
-        sender=row.header_from or row.sender,
         origin=origin_words(row),
         tries=row.attempts,
         accepted_at=row.created_at,
