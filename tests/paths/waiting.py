@@ -11,7 +11,7 @@ T = TypeVar("T")
 _PAUSE = 0.02
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 15) -> T:
     """What the condition gives as soon as it is true. Raises TimeoutError naming what was waited for."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
