@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sendry.cli import main
 from tests.paths.conftest import Start
-from tests.paths.running import PRODUCTION, Running
+from tests.paths.running import PRODUCTION, Running, clean_environ
 from tests.paths.sending import BODY, Load, arrivals
 from tests.paths.visiting import Visitor
 from tests.paths.waiting import until
@@ -28,14 +31,33 @@ def sendry(request: pytest.FixtureRequest, start: Start, remote: RemoteMx) -> Ru
     return start(f'delivery.relay = "127.0.0.1:{remote.port}"\n{NO_SWEEP}{url}', base=base)
 
 
-def told(sendry: Running, *arguments: str, typed: str = "") -> Any:
-    """The JSON of a command that must succeed."""
-    ran = sendry.command(*arguments, "--json", typed=typed)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+class Commands:
+    """Runs commands in this process, which is another one than the server's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        for name in set(os.environ) - set(clean_environ()):
+            monkeypatch.delenv(name)
+
+    def __call__(self, sendry: Running, *arguments: str, typed: str = "") -> Any:
+        """The JSON of a command that must succeed."""
+        self._monkeypatch.chdir(sendry.folder)
+        self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
+        self._capsys.readouterr()
+        code = main(["-c", str(sendry.config), *arguments, "--json"])
+        out, err = self._capsys.readouterr()
+        assert code == 0, err
+        return json.loads(out)
 
 
-def test_all_of_them_work_beside_a_running_server(sendry: Running, remote: RemoteMx) -> None:
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    """Runs a command and gives its JSON."""
+    return Commands(monkeypatch, capsys)
+
+
+def test_all_of_them_work_beside_a_running_server(sendry: Running, remote: RemoteMx, told: Commands) -> None:
     # A user who is made is let in.
     told(sendry, "user", "create", "ann@example.com", typed="correct horse\n")
     visitor = Visitor(f"http://127.0.0.1:{sendry.http_port}")
@@ -82,7 +104,7 @@ def test_all_of_them_work_beside_a_running_server(sendry: Running, remote: Remot
     assert sendry.stop() == 0
 
 
-def test_commands_under_load_do_no_harm(sendry: Running, remote: RemoteMx) -> None:
+def test_commands_under_load_do_no_harm(sendry: Running, remote: RemoteMx, told: Commands) -> None:
     load = Load(sendry, "load", sessions=3, most=60)
     load.start()
     for command in (("queue", "list"), ("queue", "stats"), ("dlq", "retry", "--all"), ("user", "list")):
@@ -94,7 +116,7 @@ def test_commands_under_load_do_no_harm(sendry: Running, remote: RemoteMx) -> No
 
 
 def test_a_copy_of_a_running_server_under_load_is_a_whole_installation(
-    start: Start, remote: RemoteMx, tmp_path: Path
+    start: Start, remote: RemoteMx, tmp_path: Path, told: Commands
 ) -> None:
     remote.say("MAIL", "451 4.3.0 not now")
     sendry = start(f'delivery.relay = "127.0.0.1:{remote.port}"\n{NO_SWEEP}', base=_without_retry())
