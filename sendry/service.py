@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -170,9 +171,8 @@ class Service:
         self._watch.start()
 
     def _measure(self, results: Sequence[Result]) -> None:
-        for result in results:
-            for tried in result.tried:
-                self.metrics.observe("sendry_delivery_duration_seconds", tried.duration_ms / 1000)
+        for tried in (tried for result in results for tried in result.tried):
+            self.metrics.observe("sendry_delivery_duration_seconds", tried.duration_ms / 1000)
 
     def _watch_line(self) -> None:
         """Wake delivery for what other processes put into the line: the other roles, and commands."""
@@ -379,7 +379,8 @@ def _reload(service: Service, path: Path | None) -> None:
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - told to the person who started it
+    with suppress(OSError):  # the terminal was closed meanwhile
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - told to the person who started it
 
 
 def wsgi_app() -> Flask:

@@ -25,9 +25,9 @@ from tests.remote_mx import RemoteMx
 from tests.zones import Zones
 
 QUICK = {
-    "connect_timeout": 2.0,
-    "command_timeout": 1.0,
-    "dot_timeout": 1.0,
+    "connect_timeout": 10.0,
+    "command_timeout": 3.0,
+    "dot_timeout": 3.0,
 }
 
 
@@ -75,7 +75,7 @@ class Office:
             self.queue,
             self.directory,
             self.intake,
-            Resolver((self.zones.address,), clock=self.clock.ticks, lifetime=0.6, timeout=0.2),
+            Resolver((self.zones.address,), clock=self.clock.ticks, lifetime=3.0, timeout=1.5),
             settings=self.settings,
             trust=trust,
             clock=self.clock,
