@@ -76,6 +76,8 @@ def test_messages_are_searched_while_typing_and_the_address_says_so(production: 
     page.get_by_role("navigation", name="State").get_by_role("link", name="Failed").click()
     expect(page.get_by_role("heading", name="No message matches")).to_be_visible()
     page.get_by_role("link", name="Clear filters").click()
+    page.wait_for_url("**/messages")
+    page.wait_for_load_state()
     page.get_by_role("combobox", name="Domain").select_option("staging.example.com")
     expect(page.locator("#list a.row")).to_have_text(["Password reset"])
     page.go_back()
