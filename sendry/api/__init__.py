@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from sendry.api import dead_letters, entry, measuring, messages, queue, sandbox, send
+from sendry.api import dead_letters, entry, lane, measuring, messages, queue, sandbox, send
 from sendry.api.errors import error_response
 
 __all__ = ["blueprint", "error_response"]
@@ -20,3 +20,4 @@ blueprint.before_request(entry.admit)
 blueprint.register_error_handler(Exception, error_response)
 for _noun in (send, messages, queue, dead_letters, sandbox):
     blueprint.register_blueprint(_noun.bp)
+blueprint.record_once(lane.open_in)

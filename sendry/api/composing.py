@@ -6,7 +6,7 @@ is none of ours, never reaches the intake. Large content is in a spool file, on 
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,7 +98,7 @@ class Composer:
         draft = Draft(
             from_=author,
             to=to,
-            message_id=f"{secrets.token_hex(16)}@{domain}",
+            message_id=f"{random.getrandbits(128):032x}@{domain}",
             date=self.now,
             cc=cc,
             reply_to=(request.reply_to,) if request.reply_to else (),

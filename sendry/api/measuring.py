@@ -29,9 +29,13 @@ def count(response: Response) -> Response:
     path = request.url_rule.rule if request.url_rule is not None else "unmatched"
     began = request.environ.get(_BEGAN)
     seconds = 0.0 if began is None else time.perf_counter() - began
-    status = response.status_code
-    kind = ""
-    if status >= 400:
-        kind = _ERRORS.get(status) or ("client_error" if status < 500 else "server_error")
-    rooms().metrics.answered(method, path, status, seconds, kind)
+    rooms().metrics.answered(method, path, response.status_code, seconds, kind_of(response))
     return response
+
+
+def kind_of(response: Response) -> str:
+    """The kind of error that an answer is, "" for none."""
+    status = response.status_code
+    if status < 400:
+        return ""
+    return _ERRORS.get(status) or ("client_error" if status < 500 else "server_error")

@@ -16,9 +16,10 @@ from sendry.api.errors import ApiError, FieldFault, unavailable
 from sendry.api.reading import json_body, read, read_batch
 from sendry.api.rooms import rooms
 from sendry.api.schema import MISSING_FEATURE, SendRequest
+from sendry.config import Config
 from sendry.intake.policy import DomainNotAllowed
 from sendry.mail.address import domain_of
-from sendry.mail.envelope import Envelope
+from sendry.mail.envelope import Envelope, Origin
 from sendry.mail.reply import Refused
 from sendry.rooms import Rooms
 
@@ -30,11 +31,17 @@ bp = Blueprint("send", __name__)
 
 @bp.post("/send")
 def send() -> Response:
-    """Take one mail."""
-    asked, here, now = request_ctx.request, rooms(), datetime.now(UTC)
+    """Take one mail. With a key and a plain request `sendry.api.lane` answers before this is reached."""
+    asked, here = request_ctx.request, rooms()
     _refuse_idempotency_key(asked)
-    wanted = read(SendRequest, json_body(asked, _largest_request(here)), now)
-    composer = Composer(here.config, here.directory, here.store.spool, origin(), now)
+    taken = take(here, origin(), json_body(asked, largest_request(here.config)), datetime.now(UTC))
+    return Response(taken, 202, content_type="application/json")
+
+
+def take(here: Rooms, caller: Origin, octets: bytes, now: datetime) -> bytes:
+    """Take the mail of one request body; gives the answer's body. Raises ApiError and what the database raises."""
+    wanted = read(SendRequest, octets, now)
+    composer = Composer(here.config, here.directory, here.store.spool, caller, now)
     try:
         envelope = composer.envelope(wanted)
         identity = here.intake.accept(envelope, now).result(COMMIT_WITHIN)
@@ -46,7 +53,7 @@ def send() -> Response:
     except BaseException:
         composer.discard()
         raise
-    return Response(f'{{"id":"{identity}","status":"pending"}}', 202, content_type="application/json")
+    return b'{"id":"%s","status":"pending"}' % identity.encode()
 
 
 @bp.post("/send/batch")
@@ -59,7 +66,7 @@ def send_batch() -> Response:
     envelopes: list[Envelope] = []
     places: list[int] = []
     try:
-        for place, wanted in enumerate(read_batch(json_body(asked, _largest_request(here)), now)):
+        for place, wanted in enumerate(read_batch(json_body(asked, largest_request(here.config)), now)):
             try:
                 if isinstance(wanted, ApiError):
                     raise wanted
@@ -83,8 +90,9 @@ def send_batch() -> Response:
     return Response(json.dumps(answer, ensure_ascii=False), 202, content_type="application/json")
 
 
-def _largest_request(here: Rooms) -> int:
-    return here.config.smtp.max_message_bytes * 4 // 3 + ROOM_AROUND
+def largest_request(config: Config) -> int:
+    """Octets of the largest request: a mail of full size in base64 and what stands around it."""
+    return config.smtp.max_message_bytes * 4 // 3 + ROOM_AROUND
 
 
 def _refuse_idempotency_key(asked: Request) -> None:
