@@ -6,6 +6,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import pytest
+from dns.rdtypes.ANY.TXT import TXT
 
 from sendry.domains.records import Record, to_publish
 from sendry.mail.dkim import generate_rsa, load_key
@@ -29,5 +30,6 @@ def test_a_zone_line_reads_back_as_the_value(value: str) -> None:
     line = Record("TXT", "a.example", value).zone_line
     assert line.startswith("a.example. IN TXT ")
     read = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.TXT, line.partition(" TXT ")[2])
+    assert isinstance(read, TXT)
     assert b"".join(read.strings).decode() == value
     assert all(len(piece) <= 255 for piece in read.strings)
