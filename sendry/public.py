@@ -34,6 +34,7 @@ def health() -> Response:
     except Exception:
         log.exception("the database does not answer a question about its health")
         down.append("database")
+    down += here.ended()
     body: dict[str, object] = {
         "status": "error" if down else "ok",
         "version": __version__,

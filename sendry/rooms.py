@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,3 +35,5 @@ class Rooms:
     directory: Directory
     metrics: Metrics
     started_at: datetime
+    ended: Callable[[], Sequence[str]] = tuple
+    """Names of the parts of this process that should run and do not: "smtp", "delivery"."""

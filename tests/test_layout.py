@@ -25,7 +25,7 @@ LEVELS = (
     ("listener", "delivery", "sandbox", "mail_templates", "tracking", "webhooks"),
     ("campaigns", "rooms"),
     ("api", "panel", "public"),
-    ("web", "jobs", "http"),
+    ("web", "jobs", "http", "first_start"),
     ("service",),
     ("cli",),
 )

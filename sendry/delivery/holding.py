@@ -229,10 +229,21 @@ class Holding:
 
     def _give_back_excess(self, site: Site, keep: int) -> int:
         excess = list(site.drop_newest(keep))
-        if excess:
-            site.overflow_delay = min(max(site.overflow_delay * 2, FIRST_OVERFLOW), LONGEST_OVERFLOW)
-            away = timedelta(seconds=site.overflow_delay * self._chance.uniform(1, 1.5))
-            self.give_back(excess, self._clock() + away)
+        excess.reverse()  # the oldest come back first
+        if site.pace and site.lanes and site.is_open:
+            # It gets on, only slowly: each comes back when its turn will be near, so that the site never idles.
+            each = site.pace / site.lanes
+            away = [
+                min(LONGEST_OVERFLOW, max(1.0, round((keep + place) * each * 0.8))) for place in range(len(excess))
+            ]
+        else:
+            if excess:
+                site.overflow_delay = min(max(site.overflow_delay * 2, FIRST_OVERFLOW), LONGEST_OVERFLOW)
+            away = [site.overflow_delay * self._chance.uniform(1, 1.5)] * len(excess)
+        now = self._clock()
+        for delay in dict.fromkeys(away):
+            some = [group for group, own in zip(excess, away, strict=True) if own == delay]
+            self.give_back(some, now + timedelta(seconds=delay))
         return len(excess)
 
 

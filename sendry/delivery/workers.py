@@ -16,11 +16,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sendry.config.tree import Config
-from sendry.delivery.content import Contents, Keys, Reader
+from sendry.delivery.content import Contents, Keys
 from sendry.delivery.deliver import Done, Gear, Lane
+from sendry.delivery.doors import Line
 from sendry.delivery.holding import Holding
 from sendry.delivery.hosts import Hosts
 from sendry.delivery.notices import Door, Notices
@@ -31,7 +32,6 @@ from sendry.delivery.settling import Settling
 from sendry.delivery.sites import SOON, Group, Site
 from sendry.delivery.trust import Trust
 from sendry.logs import about
-from sendry.queue.handover import Taker
 from sendry.queue.work import Result, Work
 from sendry.resolver import Resolver
 from sendry.store.ids import to_text
@@ -44,22 +44,6 @@ GATHER: Final = 0.01
 
 _SWEEP: Final = 5.0
 _LEAST_PAUSE: Final = 0.05
-
-
-class Line(Protocol):
-    """What delivery needs of the queue."""
-
-    on_work: list[Callable[[], None]]
-
-    taker: Taker | None
-
-    def claim_soon(self, now: datetime, limit: int) -> asyncio.Future[tuple[list[Work], datetime | None]]: ...
-    def settle_soon(self, results: Sequence[Result], now: datetime) -> asyncio.Future[list[int]]: ...
-    def release(self, work: Sequence[Work], until: datetime, now: datetime) -> Future[int]: ...
-    def crashed(self, work: Work, reason: str, now: datetime) -> Future[bool]: ...
-    def note_in_flight(self, recipient_ids: Sequence[int]) -> None: ...
-    def note_delivered(self, recipient_ids: Sequence[int]) -> None: ...
-    def open_content(self, message_id: int) -> Reader | None: ...
 
 
 class DeliveryLoop:
@@ -128,6 +112,11 @@ class DeliveryLoop:
         """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self, patience: float) -> None:
         """Take nothing new, finish what is in flight within `patience` seconds, give the rest back, end."""

@@ -122,6 +122,11 @@ class SmtpServers:
         asyncio.run_coroutine_threadsafe(self._serve(bound), self._loop).result()
         return addresses
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread of the listeners lives."""
+        return self._thread.is_alive()
+
     def stop(self, timeout: float) -> None:
         """Refuse new connections, let sessions finish for so many seconds, then close. Blocks."""
         if not self._thread.is_alive():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -117,7 +118,9 @@ class Store:
 
 
 def _connect_sqlite(path: Path, busy_seconds: float) -> _Sqlite:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Mail is nobody else's to read; SQLite gives the files beside this one the same permissions.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = _Sqlite(
         str(path),
         pragmas=_SQLITE_PRAGMAS,

@@ -56,7 +56,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # mail is nobody else's to read
 
     def create(self) -> SpoolFile:
         """A new file to write to."""

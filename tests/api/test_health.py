@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from sendry import __version__
+from sendry.delivery.workers import DeliveryLoop
 from tests.api.conftest import House, body
 
 
@@ -32,3 +33,14 @@ def test_is_503_when_the_database_does_not_answer(house: House, caplog: pytest.L
 
 def test_is_not_kept_by_anybody_between(house: House) -> None:
     assert house.client.get("/health").headers["Cache-Control"] == "no-store"
+
+
+def test_is_503_when_listeners_or_delivery_have_ended(house: House) -> None:
+    service = house.service
+    service.delivery = DeliveryLoop(service.config, service.queue, service.directory, service.intake)
+    assert body(house.client.get("/health"))["down"] == ["delivery"]
+    service.delivery.start()
+    assert house.client.get("/health").status_code == 200
+    service.delivery.stop(1)
+    answer = house.client.get("/health")
+    assert (answer.status_code, body(answer)["down"]) == (503, ["delivery"])

@@ -208,6 +208,22 @@ def test_more_for_a_slow_site_goes_straight_back_and_stays_away_longer() -> None
     assert timedelta(seconds=60) <= away[-1] <= timedelta(seconds=90)
 
 
+def test_more_for_a_site_that_gets_on_slowly_comes_back_when_its_turn_is_near() -> None:
+    held = Held()
+    held.take_in(1)
+    one = held.next_site()
+    one.note_session()
+    one.note_delivery(0.05)
+    one.lanes = 10  # 200 a second: what is kept is through in one second, what is given back in four more
+    held.take_in(999)
+    held.clock.forward(seconds=3)
+    held.holding.trim()
+
+    away = [(number, (until - held.clock()).total_seconds()) for number, until in held.released]
+    assert sum(number for number, _ in away) == 800
+    assert (min(seconds for _, seconds in away), max(seconds for _, seconds in away)) == (1.0, 4.0)
+
+
 def test_many_slow_sites_share_half_of_the_memory() -> None:
     held = Held()
     for n in range(10):

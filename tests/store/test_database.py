@@ -127,3 +127,14 @@ def is_closed(connection: object) -> bool:
     except sqlite3.ProgrammingError:
         return True
     return False
+
+
+def test_nobody_else_on_the_machine_may_read_the_mail(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    store = open_store(folder / "queue.db", folder / "spool")
+    try:
+        store.writer.call(lambda tx: tx.change("INSERT INTO setting (name, value) VALUES ('a', 'b')")).result()
+        modes = {path.name: path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())}
+        assert {name: mode for name, mode in modes.items() if mode and not name.endswith(".migrate")} == {}
+    finally:
+        store.close()
