@@ -38,7 +38,7 @@ OLDEST_AMONG: Final = 50_000  # waiting recipients that are looked at for the ol
 _TOTALS: Final[Mapping[str, tuple[str, str]]] = {
     "sendry_messages_sent": ("total.delivered", "Recipients whose mail a remote host took."),
     "sendry_messages_failed": ("total.failed", "Recipients given up for good."),
-    "sendry_messages_bounced": ("total.bounced", "Delivery reports made for failed recipients."),
+    "sendry_messages_bounced": ("total.bounced", "Recipients that a remote host refused for good."),
     "sendry_messages_deferred": ("total.deferred", "Attempts that ended in a later try."),
 }
 _QUEUE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {

@@ -101,6 +101,8 @@ def settle_change(
             rows.moved(tx, Status.SENDING, status)
             kind = str(status)
             tx.count(f"total.{kind}", 1)
+            if status is Status.FAILED and result.tried and result.tried[-1].code >= 500:
+                tx.count("total.bounced", 1)  # the other side said no, as opposed to what we gave up ourselves
             tx.tally(hour, work.domain, kind, 1)
             for index, tried in enumerate(result.tried):
                 is_last = index == len(result.tried) - 1

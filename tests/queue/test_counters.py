@@ -133,6 +133,8 @@ def assert_counters_equal_a_real_count(store: Store) -> None:
     assert (counters.get("capture.total", 0), counters.get("capture.unread", 0)) == (len(marks), marks.count(False))
     assert [(counters.get("dead.total", 0),)] == store.rows("SELECT COUNT(*) FROM dead_letter")
     totals = {name: value for name, value in counters.items() if name.startswith("total.") and value}
+    # Refusals of the other side: a part of the failures, without an hourly sum of its own.
+    assert totals.pop("total.bounced", 0) <= totals.get("total.failed", 0)
     hourly = store.rows("SELECT kind, SUM(value) FROM tally WHERE value <> 0 GROUP BY kind")
     assert totals == {f"total.{kind}": value for kind, value in hourly}
 

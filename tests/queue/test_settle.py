@@ -309,3 +309,11 @@ def test_what_the_remote_wrote_is_kept_whatever_it_is(queue: Queue) -> None:
     assert view.recipients[0].last_response == view.attempts[0].response
     assert view.attempts[0].response.startswith("нет ? xxx")
     assert len(view.attempts[0].response) == 1000
+
+
+def test_what_the_other_side_refused_counts_as_bounced_and_what_we_gave_up_does_not(queue: Queue) -> None:
+    refused, gone = claimed(queue, "a@example.org", "b@example.org")
+    make.settled(queue, [refused], "failed")
+    make.settled(queue, [gone], "failed", tried=(make.tried(0, "no host could be reached"),))
+    found = totals(queue)
+    assert (found["failed"], found["bounced"]) == (2, 1)
