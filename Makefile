@@ -45,7 +45,7 @@ bench: install-dev test-packages
 	$(BIN)/python -m bench
 
 screenshots: install-dev test-packages
-	$(BIN)/python -m tests.browser.screenshots
+	$(BIN)/python -m tests.browser.pictures screenshots
 
 clean:
 	rm -rf $(VENV) screenshots
