@@ -62,7 +62,8 @@ def test_the_dashboard_moves_by_itself_and_leaves_open_what_is_open(production: 
     badge = page.locator("#queue-badge b")
     before = int(badge.inner_text())
     waiting(production, "late@example.org", subject="It moves")
-    expect(badge).to_have_text(str(before + 1))
+    # The page asks every 5 seconds, which is also how long an expectation waits by itself.
+    expect(badge).to_have_text(str(before + 1), timeout=20_000)
     expect(table).to_be_visible()
 
 
