@@ -22,11 +22,6 @@ class RootKey:
     def __init__(self, key: str) -> None:
         self._digest = hashlib.sha256(key.encode()).digest() if key else b""
 
-    @property
-    def is_set(self) -> bool:
-        """Whether there is a key at all."""
-        return bool(self._digest)
-
     def admits(self, shown: str) -> bool:
         """Whether `shown`, as the HTTP server hands it over (Latin-1), is the key."""
         octets = shown.encode("latin-1", "replace")

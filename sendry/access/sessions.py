@@ -86,12 +86,6 @@ class Sessions:
             lambda tx: tx.change("DELETE FROM session WHERE token_hash = ?", (token_hash,))
         ).result()
 
-    def end_all(self, user_id: int) -> int:
-        """End every session of an account; returns how many there were."""
-        return self._store.writer.call(
-            lambda tx: tx.change("DELETE FROM session WHERE user_id = ?", (user_id,))
-        ).result()
-
     def _note_seen(self, token_hash: str, user_id: int, now_ms: int) -> None:
         # Nobody waits for it: a page must not cost a sync to disk.
         self._store.writer.call(
